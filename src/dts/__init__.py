@@ -1,0 +1,1 @@
+"""dts: the cron that Docker Swarm never got."""

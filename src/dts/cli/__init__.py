@@ -1,0 +1,4 @@
+"""The command line: parse, call, print. No logic.
+
+One module per noun; heavy imports stand inside commands so that help is instant.
+"""

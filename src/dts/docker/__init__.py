@@ -1,0 +1,1 @@
+"""The Docker engine behind two small ports."""

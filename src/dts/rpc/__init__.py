@@ -1,0 +1,1 @@
+"""gRPC on both sides: servers, channels, errors, limits, health and reflection."""

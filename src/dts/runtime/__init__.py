@@ -1,0 +1,1 @@
+"""Clock, loop, logging and graceful stop."""

@@ -1,0 +1,1 @@
+"""Database Service: the service face of the store."""

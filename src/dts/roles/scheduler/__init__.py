@@ -1,0 +1,1 @@
+"""Task Scheduler Service: due instants become runs, runs go to executors, their reports come back."""

@@ -175,6 +175,7 @@ __all__ = (
     "WatchResponse",
     "WatchRunRequest",
     "WatchRunResponse",
+    "Weights",
     "Welcome",
     "WorkSpec",
 )
@@ -1027,9 +1028,7 @@ class AppendLogsRequest(betterproto2.Message):
     Its incarnation.
     """
 
-    batch: "LogBatch | None" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    batch: "LogBatch | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The pieces.
     """
@@ -1050,9 +1049,7 @@ class AppendLogsResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "AppendLogsResponse", AppendLogsResponse
-)
+default_message_pool.register_message("dts.v1", "AppendLogsResponse", AppendLogsResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -1066,23 +1063,17 @@ class AppliedTask(betterproto2.Message):
     Its name.
     """
 
-    change: "AppliedChange" = betterproto2.field(
-        2, betterproto2.TYPE_ENUM, default_factory=lambda: AppliedChange(0)
-    )
+    change: "AppliedChange" = betterproto2.field(2, betterproto2.TYPE_ENUM, default_factory=lambda: AppliedChange(0))
     """
     What was done.
     """
 
-    before: "TaskSpec | None" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    before: "TaskSpec | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Its definition before; absent for a new task.
     """
 
-    warnings: "list[Warning]" = betterproto2.field(
-        4, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    warnings: "list[Warning]" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     What is allowed but may surprise.
     """
@@ -1097,9 +1088,7 @@ class ApplyTasksRequest(betterproto2.Message):
     See ApplyTasks.
     """
 
-    specs: "list[TaskSpec]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    specs: "list[TaskSpec]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The definitions.
     """
@@ -1124,17 +1113,13 @@ class ApplyTasksResponse(betterproto2.Message):
     See ApplyTasks.
     """
 
-    tasks: "list[AppliedTask]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    tasks: "list[AppliedTask]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     One entry for each task given or deleted.
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "ApplyTasksResponse", ApplyTasksResponse
-)
+default_message_pool.register_message("dts.v1", "ApplyTasksResponse", ApplyTasksResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -1183,9 +1168,7 @@ class Assignments(betterproto2.Message):
     Encoded WorkSpec messages.
     """
 
-    parameters: "list[Parameters]" = betterproto2.field(
-        9, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    parameters: "list[Parameters]" = betterproto2.field(9, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Parameters, for the few attempts that have any.
     """
@@ -1208,30 +1191,22 @@ class AttachRequest(betterproto2.Message):
         - message: Which one.
     """
 
-    hello: "Hello | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True, group="message"
-    )
+    hello: "Hello | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True, group="message")
     """
     First, and only first.
     """
 
-    heartbeat: "Heartbeat | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True, group="message"
-    )
+    heartbeat: "Heartbeat | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True, group="message")
     """
     Every few seconds.
     """
 
-    reports: "Reports | None" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, optional=True, group="message"
-    )
+    reports: "Reports | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True, group="message")
     """
     What became of attempts.
     """
 
-    recalled: "AttemptKeys | None" = betterproto2.field(
-        4, betterproto2.TYPE_MESSAGE, optional=True, group="message"
-    )
+    recalled: "AttemptKeys | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True, group="message")
     """
     Answers a recall: these had not started and never will.
     """
@@ -1249,16 +1224,12 @@ class AttachResponse(betterproto2.Message):
         - message: Which one.
     """
 
-    welcome: "Welcome | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True, group="message"
-    )
+    welcome: "Welcome | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True, group="message")
     """
     Answers hello.
     """
 
-    assignments: "Assignments | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True, group="message"
-    )
+    assignments: "Assignments | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True, group="message")
     """
     To prepare and start.
     """
@@ -1270,16 +1241,12 @@ class AttachResponse(betterproto2.Message):
     These reports are stored: forget them.
     """
 
-    recall: "Recall | None" = betterproto2.field(
-        4, betterproto2.TYPE_MESSAGE, optional=True, group="message"
-    )
+    recall: "Recall | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True, group="message")
     """
     To stop.
     """
 
-    lease: "LeaseRenewed | None" = betterproto2.field(
-        5, betterproto2.TYPE_MESSAGE, optional=True, group="message"
-    )
+    lease: "LeaseRenewed | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True, group="message")
     """
     Answers a heartbeat: the lease is renewed.
     """
@@ -1304,16 +1271,12 @@ class Attempt(betterproto2.Message):
     Name of the node.
     """
 
-    state: "RunState" = betterproto2.field(
-        3, betterproto2.TYPE_ENUM, default_factory=lambda: RunState(0)
-    )
+    state: "RunState" = betterproto2.field(3, betterproto2.TYPE_ENUM, default_factory=lambda: RunState(0))
     """
     Where it stands.
     """
 
-    reason: "Reason" = betterproto2.field(
-        4, betterproto2.TYPE_ENUM, default_factory=lambda: Reason(0)
-    )
+    reason: "Reason" = betterproto2.field(4, betterproto2.TYPE_ENUM, default_factory=lambda: Reason(0))
     """
     Why it ended so.
     """
@@ -1324,47 +1287,33 @@ class Attempt(betterproto2.Message):
     """
 
     assigned_at: "datetime.datetime | None" = betterproto2.field(
-        6,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        6, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When it was given to the node.
     """
 
     started_at: "datetime.datetime | None" = betterproto2.field(
-        7,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        7, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the work started.
     """
 
     finished_at: "datetime.datetime | None" = betterproto2.field(
-        8,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        8, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When it ended.
     """
 
-    exit_code: "int | None" = betterproto2.field(
-        9, betterproto2.TYPE_INT32, optional=True
-    )
+    exit_code: "int | None" = betterproto2.field(9, betterproto2.TYPE_INT32, optional=True)
     """
     As the engine or the kernel gave it; 128 + n for signal n.
     """
 
     cpu_time: "datetime.timedelta | None" = betterproto2.field(
-        10,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        10, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     Processor time used.
@@ -1426,28 +1375,20 @@ class BackfillTaskRequest(betterproto2.Message):
     """
 
     since: "datetime.datetime | None" = betterproto2.field(
-        2,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        2, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     The first instant that counts.
     """
 
     until: "datetime.datetime | None" = betterproto2.field(
-        3,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     The first instant that no longer counts.
     """
 
-    overlap: "Overlap" = betterproto2.field(
-        4, betterproto2.TYPE_ENUM, default_factory=lambda: Overlap(0)
-    )
+    overlap: "Overlap" = betterproto2.field(4, betterproto2.TYPE_ENUM, default_factory=lambda: Overlap(0))
     """
     Instead of the task's own policy. Unspecified: queue_all.
     """
@@ -1458,9 +1399,7 @@ class BackfillTaskRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "BackfillTaskRequest", BackfillTaskRequest
-)
+default_message_pool.register_message("dts.v1", "BackfillTaskRequest", BackfillTaskRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -1480,9 +1419,7 @@ class BackfillTaskResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "BackfillTaskResponse", BackfillTaskResponse
-)
+default_message_pool.register_message("dts.v1", "BackfillTaskResponse", BackfillTaskResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -1492,27 +1429,19 @@ class Backoff(betterproto2.Message):
     """
 
     initial: "datetime.timedelta | None" = betterproto2.field(
-        1,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        1, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     Default: 10 seconds.
     """
 
-    factor: "float | None" = betterproto2.field(
-        2, betterproto2.TYPE_DOUBLE, optional=True
-    )
+    factor: "float | None" = betterproto2.field(2, betterproto2.TYPE_DOUBLE, optional=True)
     """
     Default: 2.
     """
 
     max: "datetime.timedelta | None" = betterproto2.field(
-        3,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     Default: 10 minutes.
@@ -1563,9 +1492,7 @@ class Capacity(betterproto2.Message):
     Runs at once.
     """
 
-    resources: "Resources | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    resources: "Resources | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Processors and memory.
     """
@@ -1580,18 +1507,13 @@ class ClaimRequest(betterproto2.Message):
     See Claim.
     """
 
-    offers: "list[NodeOffer]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    offers: "list[NodeOffer]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The nodes that are attached to the caller and have room.
     """
 
     lead: "datetime.timedelta | None" = betterproto2.field(
-        2,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        2, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     Runs that start within this time are taken.
@@ -1603,10 +1525,7 @@ class ClaimRequest(betterproto2.Message):
     """
 
     now: "datetime.datetime | None" = betterproto2.field(
-        4,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        4, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     Instead of the database's clock; for tests.
@@ -1622,9 +1541,7 @@ class ClaimResponse(betterproto2.Message):
     See Claim.
     """
 
-    assignments: "list[NodeAssignments]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    assignments: "list[NodeAssignments]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Work for the nodes.
     """
@@ -1635,10 +1552,7 @@ class ClaimResponse(betterproto2.Message):
     """
 
     next_in: "datetime.timedelta | None" = betterproto2.field(
-        3,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     How long until the next pending run can be claimed; absent: none is known.
@@ -1655,10 +1569,7 @@ class ClockChange(betterproto2.Message):
     """
 
     at: "datetime.datetime | None" = betterproto2.field(
-        1,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        1, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When.
@@ -1694,26 +1605,18 @@ class ContainerKind(betterproto2.Message):
     Image reference; a tag is resolved to a digest when the run is prepared.
     """
 
-    command: "list[str]" = betterproto2.field(
-        2, betterproto2.TYPE_STRING, repeated=True
-    )
+    command: "list[str]" = betterproto2.field(2, betterproto2.TYPE_STRING, repeated=True)
     """
     Replaces the image's command. Values may hold templates such as {{ scheduled_at }}.
     """
 
-    entrypoint: "list[str]" = betterproto2.field(
-        3, betterproto2.TYPE_STRING, repeated=True
-    )
+    entrypoint: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
     """
     Replaces the image's entrypoint.
     """
 
     env: "dict[str, str]" = betterproto2.field(
-        4,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        4, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Environment of the container. Values may hold templates.
@@ -1729,9 +1632,7 @@ class ContainerKind(betterproto2.Message):
     User or uid, with an optional group: name[:group].
     """
 
-    pull: "PullPolicy" = betterproto2.field(
-        7, betterproto2.TYPE_ENUM, default_factory=lambda: PullPolicy(0)
-    )
+    pull: "PullPolicy" = betterproto2.field(7, betterproto2.TYPE_ENUM, default_factory=lambda: PullPolicy(0))
     """
     When to pull the image. Unspecified: when it is missing.
     """
@@ -1741,9 +1642,7 @@ class ContainerKind(betterproto2.Message):
     Name of the network to join. Empty: the engine's default.
     """
 
-    mounts: "list[VolumeMount]" = betterproto2.field(
-        9, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    mounts: "list[VolumeMount]" = betterproto2.field(9, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Named volumes to mount.
     """
@@ -1768,9 +1667,7 @@ class CreateTaskRequest(betterproto2.Message):
     See CreateTask.
     """
 
-    spec: "TaskSpec | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    spec: "TaskSpec | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The definition.
     """
@@ -1790,24 +1687,18 @@ class CreateTaskResponse(betterproto2.Message):
     See CreateTask.
     """
 
-    task: "Task | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    task: "Task | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     As stored.
     """
 
-    warnings: "list[Warning]" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    warnings: "list[Warning]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     What is allowed but may surprise.
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "CreateTaskResponse", CreateTaskResponse
-)
+default_message_pool.register_message("dts.v1", "CreateTaskResponse", CreateTaskResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -1821,9 +1712,7 @@ class Cron(betterproto2.Message):
     Five fields, or six where the dialect knows seconds, or a descriptor such as @daily.
     """
 
-    dialect: "Dialect" = betterproto2.field(
-        2, betterproto2.TYPE_ENUM, default_factory=lambda: Dialect(0)
-    )
+    dialect: "Dialect" = betterproto2.field(2, betterproto2.TYPE_ENUM, default_factory=lambda: Dialect(0))
     """
     Unspecified means dts.
     """
@@ -1878,17 +1767,13 @@ class DeleteTaskResponse(betterproto2.Message):
     See DeleteTask.
     """
 
-    task: "Task | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    task: "Task | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     As it was.
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "DeleteTaskResponse", DeleteTaskResponse
-)
+default_message_pool.register_message("dts.v1", "DeleteTaskResponse", DeleteTaskResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -1900,9 +1785,7 @@ class DescribeDatabaseRequest(betterproto2.Message):
     pass
 
 
-default_message_pool.register_message(
-    "dts.v1", "DescribeDatabaseRequest", DescribeDatabaseRequest
-)
+default_message_pool.register_message("dts.v1", "DescribeDatabaseRequest", DescribeDatabaseRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -1922,10 +1805,7 @@ class DescribeDatabaseResponse(betterproto2.Message):
     """
 
     now: "datetime.datetime | None" = betterproto2.field(
-        3,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     The database's clock.
@@ -1937,19 +1817,14 @@ class DescribeDatabaseResponse(betterproto2.Message):
     """
 
     oldest_wait: "datetime.timedelta | None" = betterproto2.field(
-        5,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        5, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     How late the oldest run is that could start; absent if none is late.
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "DescribeDatabaseResponse", DescribeDatabaseResponse
-)
+default_message_pool.register_message("dts.v1", "DescribeDatabaseResponse", DescribeDatabaseResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -1961,9 +1836,7 @@ class DescribeNodeRequest(betterproto2.Message):
     pass
 
 
-default_message_pool.register_message(
-    "dts.v1", "DescribeNodeRequest", DescribeNodeRequest
-)
+default_message_pool.register_message("dts.v1", "DescribeNodeRequest", DescribeNodeRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -1972,9 +1845,7 @@ class DescribeNodeResponse(betterproto2.Message):
     See DescribeNode.
     """
 
-    node: "Node | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    node: "Node | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The node.
     """
@@ -1990,9 +1861,7 @@ class DescribeNodeResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "DescribeNodeResponse", DescribeNodeResponse
-)
+default_message_pool.register_message("dts.v1", "DescribeNodeResponse", DescribeNodeResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -2021,9 +1890,7 @@ class DrainNodeResponse(betterproto2.Message):
     See DrainNode.
     """
 
-    node: "Node | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    node: "Node | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     As it stands.
     """
@@ -2094,19 +1961,14 @@ class ExplainTaskRequest(betterproto2.Message):
     """
 
     at: "datetime.datetime | None" = betterproto2.field(
-        2,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        2, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     The tick in question, or any instant: the tick at or before it is taken. Absent: the latest.
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "ExplainTaskRequest", ExplainTaskRequest
-)
+default_message_pool.register_message("dts.v1", "ExplainTaskRequest", ExplainTaskRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2121,10 +1983,7 @@ class ExplainTaskResponse(betterproto2.Message):
     """
 
     at: "datetime.datetime | None" = betterproto2.field(
-        2,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        2, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     The tick. Absent where there is none.
@@ -2135,9 +1994,7 @@ class ExplainTaskResponse(betterproto2.Message):
     In a word: ran, failed, running, waiting, skipped, missed, not_yet, never, paused.
     """
 
-    reason: "Reason" = betterproto2.field(
-        4, betterproto2.TYPE_ENUM, default_factory=lambda: Reason(0)
-    )
+    reason: "Reason" = betterproto2.field(4, betterproto2.TYPE_ENUM, default_factory=lambda: Reason(0))
     """
     Reason of the run, where there is one.
     """
@@ -2147,9 +2004,7 @@ class ExplainTaskResponse(betterproto2.Message):
     In a sentence.
     """
 
-    steps: "list[ExplainStep]" = betterproto2.field(
-        6, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    steps: "list[ExplainStep]" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The chain from schedule to result.
     """
@@ -2160,9 +2015,7 @@ class ExplainTaskResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "ExplainTaskResponse", ExplainTaskResponse
-)
+default_message_pool.register_message("dts.v1", "ExplainTaskResponse", ExplainTaskResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -2183,9 +2036,7 @@ class FindNodesResponse(betterproto2.Message):
     See FindNodes.
     """
 
-    nodes: "list[Node]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    nodes: "list[Node]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     By name.
     """
@@ -2200,17 +2051,13 @@ class FindRecallsRequest(betterproto2.Message):
     See FindRecalls.
     """
 
-    node_ids: "list[str]" = betterproto2.field(
-        1, betterproto2.TYPE_STRING, repeated=True
-    )
+    node_ids: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
     """
     Ids of the nodes that are attached to the caller.
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "FindRecallsRequest", FindRecallsRequest
-)
+default_message_pool.register_message("dts.v1", "FindRecallsRequest", FindRecallsRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2219,17 +2066,13 @@ class FindRecallsResponse(betterproto2.Message):
     See FindRecalls.
     """
 
-    recalls: "list[NodeRecall]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    recalls: "list[NodeRecall]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     What to send to them. A recall is listed until its attempt is over, so sending one twice must do no harm.
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "FindRecallsResponse", FindRecallsResponse
-)
+default_message_pool.register_message("dts.v1", "FindRecallsResponse", FindRecallsResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -2293,9 +2136,7 @@ class FindTasksResponse(betterproto2.Message):
     See FindTasks.
     """
 
-    tasks: "list[Task]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    tasks: "list[Task]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     In the order asked for.
     """
@@ -2316,9 +2157,7 @@ class FindTaskVersionsRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "FindTaskVersionsRequest", FindTaskVersionsRequest
-)
+default_message_pool.register_message("dts.v1", "FindTaskVersionsRequest", FindTaskVersionsRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2327,17 +2166,13 @@ class FindTaskVersionsResponse(betterproto2.Message):
     See FindTaskVersions.
     """
 
-    versions: "list[TaskVersion]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    versions: "list[TaskVersion]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Newest first.
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "FindTaskVersionsResponse", FindTaskVersionsResponse
-)
+default_message_pool.register_message("dts.v1", "FindTaskVersionsResponse", FindTaskVersionsResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -2352,10 +2187,7 @@ class FindTickRequest(betterproto2.Message):
     """
 
     at: "datetime.datetime | None" = betterproto2.field(
-        2,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        2, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     The tick; absent: the latest row.
@@ -2428,9 +2260,7 @@ class GetStatusResponse(betterproto2.Message):
     See GetStatus.
     """
 
-    parts: "list[PartStatus]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    parts: "list[PartStatus]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     One entry for each part.
     """
@@ -2460,16 +2290,12 @@ class GetTaskResponse(betterproto2.Message):
     See GetTask.
     """
 
-    task: "Task | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    task: "Task | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The task.
     """
 
-    effective: "list[EffectiveValue]" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    effective: "list[EffectiveValue]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Each policy with its effective value and where the value comes from.
     """
@@ -2489,9 +2315,7 @@ class Heartbeat(betterproto2.Message):
     Comes back in the lease.
     """
 
-    used: "Capacity | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    used: "Capacity | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     What is taken.
     """
@@ -2521,9 +2345,7 @@ class HeldAttempt(betterproto2.Message):
     Name of the task.
     """
 
-    attempt: "Attempt | None" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    attempt: "Attempt | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The attempt.
     """
@@ -2538,16 +2360,12 @@ class Hello(betterproto2.Message):
     Who an executor is and what it holds.
     """
 
-    node: "Node | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    node: "Node | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The node with its capacity.
     """
 
-    held: "AttemptKeys | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    held: "AttemptKeys | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Attempts that it holds and that have not ended, started or not.
     """
@@ -2568,20 +2386,14 @@ class Interval(betterproto2.Message):
     """
 
     period: "datetime.timedelta | None" = betterproto2.field(
-        1,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        1, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     At least one second.
     """
 
     phase: "datetime.timedelta | None" = betterproto2.field(
-        2,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        2, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     Shifts the whole grid; less than the period.
@@ -2600,23 +2412,17 @@ class Kind(betterproto2.Message):
         - kind: Which one.
     """
 
-    container: "ContainerKind | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True, group="kind"
-    )
+    container: "ContainerKind | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True, group="kind")
     """
     A container on the chosen node.
     """
 
-    process: "ProcessKind | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True, group="kind"
-    )
+    process: "ProcessKind | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True, group="kind")
     """
     A process of the executor's machine.
     """
 
-    noop: "NoopKind | None" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, optional=True, group="kind"
-    )
+    noop: "NoopKind | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True, group="kind")
     """
     Nothing: the run succeeds at once. For trying out schedules and for benchmarks.
     """
@@ -2649,9 +2455,7 @@ class ListAttemptsRequest(betterproto2.Message):
     pass
 
 
-default_message_pool.register_message(
-    "dts.v1", "ListAttemptsRequest", ListAttemptsRequest
-)
+default_message_pool.register_message("dts.v1", "ListAttemptsRequest", ListAttemptsRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2660,17 +2464,13 @@ class ListAttemptsResponse(betterproto2.Message):
     See ListAttempts.
     """
 
-    attempts: "list[HeldAttempt]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    attempts: "list[HeldAttempt]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     What the node holds.
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "ListAttemptsResponse", ListAttemptsResponse
-)
+default_message_pool.register_message("dts.v1", "ListAttemptsResponse", ListAttemptsResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -2691,9 +2491,7 @@ class ListNodesResponse(betterproto2.Message):
     See ListNodes.
     """
 
-    nodes: "list[Node]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    nodes: "list[Node]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     By name.
     """
@@ -2713,28 +2511,20 @@ class ListRunsRequest(betterproto2.Message):
     Name or id of a task. Empty: all tasks.
     """
 
-    states: "list[RunState]" = betterproto2.field(
-        2, betterproto2.TYPE_ENUM, repeated=True
-    )
+    states: "list[RunState]" = betterproto2.field(2, betterproto2.TYPE_ENUM, repeated=True)
     """
     Only runs in one of these states.
     """
 
     since: "datetime.datetime | None" = betterproto2.field(
-        3,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     Only runs scheduled at or after this instant.
     """
 
     until: "datetime.datetime | None" = betterproto2.field(
-        4,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        4, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     Only runs scheduled before this instant.
@@ -2791,11 +2581,7 @@ class ListTasksRequest(betterproto2.Message):
     """
 
     labels: "dict[str, str]" = betterproto2.field(
-        3,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        3, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Only tasks that carry all of these labels.
@@ -2816,9 +2602,7 @@ class ListTasksResponse(betterproto2.Message):
     See ListTasks.
     """
 
-    tasks: "list[Task]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    tasks: "list[Task]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     One page.
     """
@@ -2844,9 +2628,7 @@ class ListTaskVersionsRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "ListTaskVersionsRequest", ListTaskVersionsRequest
-)
+default_message_pool.register_message("dts.v1", "ListTaskVersionsRequest", ListTaskVersionsRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2855,17 +2637,13 @@ class ListTaskVersionsResponse(betterproto2.Message):
     See ListTaskVersions.
     """
 
-    versions: "list[TaskVersion]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    versions: "list[TaskVersion]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Newest first.
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "ListTaskVersionsResponse", ListTaskVersionsResponse
-)
+default_message_pool.register_message("dts.v1", "ListTaskVersionsResponse", ListTaskVersionsResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -2875,10 +2653,7 @@ class ListUpcomingRequest(betterproto2.Message):
     """
 
     within: "datetime.timedelta | None" = betterproto2.field(
-        1,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        1, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     How far to look. Absent: 24 hours.
@@ -2895,9 +2670,7 @@ class ListUpcomingRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "ListUpcomingRequest", ListUpcomingRequest
-)
+default_message_pool.register_message("dts.v1", "ListUpcomingRequest", ListUpcomingRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2906,9 +2679,7 @@ class ListUpcomingResponse(betterproto2.Message):
     See ListUpcoming.
     """
 
-    ticks: "list[Tick]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    ticks: "list[Tick]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Oldest first.
     """
@@ -2919,9 +2690,7 @@ class ListUpcomingResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "ListUpcomingResponse", ListUpcomingResponse
-)
+default_message_pool.register_message("dts.v1", "ListUpcomingResponse", ListUpcomingResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -2930,9 +2699,7 @@ class LogBatch(betterproto2.Message):
     Pieces of the logs of attempts.
     """
 
-    entries: "list[LogEntry]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    entries: "list[LogEntry]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     One entry for each piece.
     """
@@ -2952,9 +2719,7 @@ class LogChunk(betterproto2.Message):
     Which attempt.
     """
 
-    stream: "LogStream" = betterproto2.field(
-        2, betterproto2.TYPE_ENUM, default_factory=lambda: LogStream(0)
-    )
+    stream: "LogStream" = betterproto2.field(2, betterproto2.TYPE_ENUM, default_factory=lambda: LogStream(0))
     """
     stdout or stderr.
     """
@@ -2970,10 +2735,7 @@ class LogChunk(betterproto2.Message):
     """
 
     at: "datetime.datetime | None" = betterproto2.field(
-        5,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        5, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the last of them was read.
@@ -3004,9 +2766,7 @@ class LogEntry(betterproto2.Message):
     Microseconds since the epoch; says where the piece is kept.
     """
 
-    chunk: "LogChunk | None" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    chunk: "LogChunk | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The piece. Its content is compressed with zlib if `compressed` is set.
     """
@@ -3032,20 +2792,14 @@ class MaintainRequest(betterproto2.Message):
     """
 
     keep: "datetime.timedelta | None" = betterproto2.field(
-        1,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        1, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     Finished runs and logs older than this are dropped.
     """
 
     now: "datetime.datetime | None" = betterproto2.field(
-        2,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        2, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     Instead of the database's clock; for tests.
@@ -3061,16 +2815,12 @@ class MaintainResponse(betterproto2.Message):
     See Maintain.
     """
 
-    created: "list[str]" = betterproto2.field(
-        1, betterproto2.TYPE_STRING, repeated=True
-    )
+    created: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
     """
     Names of partitions that were made.
     """
 
-    dropped: "list[str]" = betterproto2.field(
-        2, betterproto2.TYPE_STRING, repeated=True
-    )
+    dropped: "list[str]" = betterproto2.field(2, betterproto2.TYPE_STRING, repeated=True)
     """
     Names of partitions that were dropped.
     """
@@ -3086,10 +2836,7 @@ class MaterialiseRequest(betterproto2.Message):
     """
 
     horizon: "datetime.timedelta | None" = betterproto2.field(
-        1,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        1, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     Tasks with a tick within this time are taken.
@@ -3101,19 +2848,14 @@ class MaterialiseRequest(betterproto2.Message):
     """
 
     now: "datetime.datetime | None" = betterproto2.field(
-        3,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     Instead of the database's clock; for tests.
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "MaterialiseRequest", MaterialiseRequest
-)
+default_message_pool.register_message("dts.v1", "MaterialiseRequest", MaterialiseRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -3133,9 +2875,7 @@ class MaterialiseResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "MaterialiseResponse", MaterialiseResponse
-)
+default_message_pool.register_message("dts.v1", "MaterialiseResponse", MaterialiseResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -3175,22 +2915,14 @@ class Node(betterproto2.Message):
     """
 
     labels: "dict[str, str]" = betterproto2.field(
-        7,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        7, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Node labels, matched by node.labels.KEY.
     """
 
     engine_labels: "dict[str, str]" = betterproto2.field(
-        8,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        8, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Engine labels, matched by engine.labels.KEY.
@@ -3202,42 +2934,29 @@ class Node(betterproto2.Message):
     """
 
     missing_kinds: "dict[str, str]" = betterproto2.field(
-        10,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        10, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Why a kind is missing, by its name.
     """
 
-    capacity: "Capacity | None" = betterproto2.field(
-        11, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    capacity: "Capacity | None" = betterproto2.field(11, betterproto2.TYPE_MESSAGE, optional=True)
     """
     How much it can take.
     """
 
-    used: "Capacity | None" = betterproto2.field(
-        12, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    used: "Capacity | None" = betterproto2.field(12, betterproto2.TYPE_MESSAGE, optional=True)
     """
     How much of it is taken.
     """
 
-    state: "NodeState" = betterproto2.field(
-        13, betterproto2.TYPE_ENUM, default_factory=lambda: NodeState(0)
-    )
+    state: "NodeState" = betterproto2.field(13, betterproto2.TYPE_ENUM, default_factory=lambda: NodeState(0))
     """
     Where it stands.
     """
 
     last_seen_at: "datetime.datetime | None" = betterproto2.field(
-        14,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        14, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When it last renewed its lease.
@@ -3268,18 +2987,14 @@ class NodeAssignments(betterproto2.Message):
     Id of the node.
     """
 
-    assignments: "Assignments | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    assignments: "Assignments | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The work.
     """
 
-    taken: "Capacity | None" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    weights: "Weights | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
     """
-    What it takes from the node's room.
+    What those of them that have weight take from the node's room.
     """
 
 
@@ -3302,9 +3017,7 @@ class NodeLease(betterproto2.Message):
     Its incarnation.
     """
 
-    used: "Capacity | None" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    used: "Capacity | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
     """
     What is taken.
     """
@@ -3334,9 +3047,7 @@ class NodeOffer(betterproto2.Message):
     Its incarnation.
     """
 
-    free: "Capacity | None" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    free: "Capacity | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
     """
     What is free.
     """
@@ -3361,9 +3072,7 @@ class NodeRecall(betterproto2.Message):
     Id of the node.
     """
 
-    recall: "Recall | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    recall: "Recall | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     What to recall.
     """
@@ -3405,9 +3114,7 @@ class PageRunsRequest(betterproto2.Message):
     See PageRuns.
     """
 
-    query: "ListRunsRequest | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    query: "ListRunsRequest | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     What to list; its task is an id.
     """
@@ -3442,18 +3149,13 @@ class PageTasksRequest(betterproto2.Message):
     See PageTasks.
     """
 
-    query: "ListTasksRequest | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    query: "ListTasksRequest | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     What to list.
     """
 
     due_until: "datetime.datetime | None" = betterproto2.field(
-        2,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        2, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     Only enabled tasks whose next tick is at or before this instant.
@@ -3474,9 +3176,7 @@ class PageTasksResponse(betterproto2.Message):
     See PageTasks.
     """
 
-    tasks: "list[Task]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    tasks: "list[Task]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     One page.
     """
@@ -3502,11 +3202,7 @@ class Parameters(betterproto2.Message):
     """
 
     parameters: "dict[str, str]" = betterproto2.field(
-        2,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        2, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Name and value.
@@ -3567,9 +3263,7 @@ class PauseTaskResponse(betterproto2.Message):
     See PauseTask.
     """
 
-    task: "Task | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    task: "Task | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     As stored.
     """
@@ -3584,16 +3278,12 @@ class Policies(betterproto2.Message):
     How a task is run. Every field that is absent has a default.
     """
 
-    overlap: "Overlap" = betterproto2.field(
-        1, betterproto2.TYPE_ENUM, default_factory=lambda: Overlap(0)
-    )
+    overlap: "Overlap" = betterproto2.field(1, betterproto2.TYPE_ENUM, default_factory=lambda: Overlap(0))
     """
     What a tick does while an earlier run is not over. Default: skip.
     """
 
-    max_parallel: "int | None" = betterproto2.field(
-        2, betterproto2.TYPE_INT32, optional=True
-    )
+    max_parallel: "int | None" = betterproto2.field(2, betterproto2.TYPE_INT32, optional=True)
     """
     How many runs of the task may be live at once. Default: 1.
     """
@@ -3603,122 +3293,87 @@ class Policies(betterproto2.Message):
     Name of a group of tasks that share a limit.
     """
 
-    group_limit: "int | None" = betterproto2.field(
-        4, betterproto2.TYPE_INT32, optional=True
-    )
+    group_limit: "int | None" = betterproto2.field(4, betterproto2.TYPE_INT32, optional=True)
     """
     How many runs of the group may be live at once.
     """
 
-    queue_limit: "int | None" = betterproto2.field(
-        5, betterproto2.TYPE_INT32, optional=True
-    )
+    queue_limit: "int | None" = betterproto2.field(5, betterproto2.TYPE_INT32, optional=True)
     """
     How many runs may wait under queue_all. Default: 1000.
     """
 
-    catchup: "Catchup" = betterproto2.field(
-        6, betterproto2.TYPE_ENUM, default_factory=lambda: Catchup(0)
-    )
+    catchup: "Catchup" = betterproto2.field(6, betterproto2.TYPE_ENUM, default_factory=lambda: Catchup(0))
     """
     What becomes of ticks that passed while nothing could run. Default: latest.
     """
 
     catchup_window: "datetime.timedelta | None" = betterproto2.field(
-        7,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        7, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     How old a tick may be to be caught up. Default for latest: the smaller of the interval and one hour.
     """
 
-    catchup_max: "int | None" = betterproto2.field(
-        8, betterproto2.TYPE_INT32, optional=True
-    )
+    catchup_max: "int | None" = betterproto2.field(8, betterproto2.TYPE_INT32, optional=True)
     """
     How many ticks are caught up at once. Default: 100.
     """
 
     start_deadline: "datetime.timedelta | None" = betterproto2.field(
-        9,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        9, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     From the tick until the work has started. Default: 5 minutes.
     """
 
     timeout: "datetime.timedelta | None" = betterproto2.field(
-        10,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        10, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     From start to end, for each attempt. Default: 1 hour.
     """
 
     stop_grace: "datetime.timedelta | None" = betterproto2.field(
-        11,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        11, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     From the stop signal to the kill. Default: 10 seconds.
     """
 
-    retries: "int | None" = betterproto2.field(
-        12, betterproto2.TYPE_INT32, optional=True
-    )
+    retries: "int | None" = betterproto2.field(12, betterproto2.TYPE_INT32, optional=True)
     """
     How many further attempts a failed run gets. Default: 0.
     """
 
-    backoff: "Backoff | None" = betterproto2.field(
-        13, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    backoff: "Backoff | None" = betterproto2.field(13, betterproto2.TYPE_MESSAGE, optional=True)
     """
     How long to wait between attempts.
     """
 
-    retry_exit_codes: "list[int]" = betterproto2.field(
-        14, betterproto2.TYPE_INT32, repeated=True
-    )
+    retry_exit_codes: "list[int]" = betterproto2.field(14, betterproto2.TYPE_INT32, repeated=True)
     """
     If given, only these exit codes are tried again.
     """
 
-    on_node_loss: "NodeLoss" = betterproto2.field(
-        15, betterproto2.TYPE_ENUM, default_factory=lambda: NodeLoss(0)
-    )
+    on_node_loss: "NodeLoss" = betterproto2.field(15, betterproto2.TYPE_ENUM, default_factory=lambda: NodeLoss(0))
     """
     What becomes of a run whose node fell silent. Default: wait.
     """
 
     node_loss_wait: "datetime.timedelta | None" = betterproto2.field(
-        16,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        16, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     How long `wait` waits. Default: 2 minutes.
     """
 
-    constraints: "list[str]" = betterproto2.field(
-        17, betterproto2.TYPE_STRING, repeated=True
-    )
+    constraints: "list[str]" = betterproto2.field(17, betterproto2.TYPE_STRING, repeated=True)
     """
     Conditions on the node in Swarm's syntax: node.labels.disk==ssd.
     """
 
-    resources: "Resources | None" = betterproto2.field(
-        18, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    resources: "Resources | None" = betterproto2.field(18, betterproto2.TYPE_MESSAGE, optional=True)
     """
     What a run reserves on its node.
     """
@@ -3733,9 +3388,7 @@ class PreviewScheduleRequest(betterproto2.Message):
     See PreviewSchedule.
     """
 
-    schedule: "Schedule | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    schedule: "Schedule | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     A schedule.
     """
@@ -3751,19 +3404,14 @@ class PreviewScheduleRequest(betterproto2.Message):
     """
 
     after: "datetime.datetime | None" = betterproto2.field(
-        4,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        4, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     Ticks after this instant. Absent: now.
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "PreviewScheduleRequest", PreviewScheduleRequest
-)
+default_message_pool.register_message("dts.v1", "PreviewScheduleRequest", PreviewScheduleRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -3772,31 +3420,23 @@ class PreviewScheduleResponse(betterproto2.Message):
     See PreviewSchedule.
     """
 
-    ticks: "list[Tick]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    ticks: "list[Tick]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The next ticks, oldest first.
     """
 
-    clock_changes: "list[ClockChange]" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    clock_changes: "list[ClockChange]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The next two clock changes of the zone that touch the schedule.
     """
 
-    warnings: "list[Warning]" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    warnings: "list[Warning]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     What is allowed but may surprise.
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "PreviewScheduleResponse", PreviewScheduleResponse
-)
+default_message_pool.register_message("dts.v1", "PreviewScheduleResponse", PreviewScheduleResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -3805,19 +3445,13 @@ class ProcessKind(betterproto2.Message):
     A process, started without a shell.
     """
 
-    command: "list[str]" = betterproto2.field(
-        1, betterproto2.TYPE_STRING, repeated=True
-    )
+    command: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
     """
     Program and arguments. Values may hold templates.
     """
 
     env: "dict[str, str]" = betterproto2.field(
-        2,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        2, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Added to a minimal environment. Values may hold templates.
@@ -3873,9 +3507,7 @@ class ReadLogsResponse(betterproto2.Message):
     See ReadLogs.
     """
 
-    chunks: "list[LogChunk]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    chunks: "list[LogChunk]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The pieces.
     """
@@ -3900,16 +3532,12 @@ class Recall(betterproto2.Message):
     Attempts that a node is to stop or to forget.
     """
 
-    attempts: "AttemptKeys | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    attempts: "AttemptKeys | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Which.
     """
 
-    reason: "Reason" = betterproto2.field(
-        2, betterproto2.TYPE_ENUM, default_factory=lambda: Reason(0)
-    )
+    reason: "Reason" = betterproto2.field(2, betterproto2.TYPE_ENUM, default_factory=lambda: Reason(0))
     """
     Why; becomes the reason of the attempt.
     """
@@ -3949,9 +3577,7 @@ class RecordRequest(betterproto2.Message):
     Its incarnation.
     """
 
-    reports: "Reports | None" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    reports: "Reports | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
     """
     What it reports.
     """
@@ -3971,16 +3597,12 @@ class RecordResponse(betterproto2.Message):
     See Record.
     """
 
-    settled: "AttemptKeys | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    settled: "AttemptKeys | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Reports that are settled: stored, stored before, or of no more use. The executor may forget them.
     """
 
-    fenced: "AttemptKeys | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    fenced: "AttemptKeys | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Attempts that run although the row belongs to somebody else: fence them.
     """
@@ -4000,27 +3622,20 @@ class RegisterNodeRequest(betterproto2.Message):
     See RegisterNode.
     """
 
-    hello: "Hello | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    hello: "Hello | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Who it is.
     """
 
     lease: "datetime.timedelta | None" = betterproto2.field(
-        2,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        2, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     How long its lease is.
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "RegisterNodeRequest", RegisterNodeRequest
-)
+default_message_pool.register_message("dts.v1", "RegisterNodeRequest", RegisterNodeRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -4029,38 +3644,28 @@ class RegisterNodeResponse(betterproto2.Message):
     See RegisterNode.
     """
 
-    resend: "Assignments | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    resend: "Assignments | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Attempts that the ledger gives to the node and that it does not hold: send them again.
     """
 
-    recalls: "list[Recall]" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    recalls: "list[Recall]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Attempts that it holds and should not, and attempts whose stop was asked for.
     """
 
-    node: "Node | None" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    node: "Node | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
     """
     As stored.
     """
 
-    used: "Capacity | None" = betterproto2.field(
-        4, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    weights: "Weights | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)
     """
-    What the attempts of the node take from its room.
+    What the attempts of the node take from its room, those to be sent again included.
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "RegisterNodeResponse", RegisterNodeResponse
-)
+default_message_pool.register_message("dts.v1", "RegisterNodeResponse", RegisterNodeResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -4069,27 +3674,20 @@ class RenewLeasesRequest(betterproto2.Message):
     See RenewLeases.
     """
 
-    leases: "list[NodeLease]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    leases: "list[NodeLease]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Which.
     """
 
     lease: "datetime.timedelta | None" = betterproto2.field(
-        2,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        2, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     How long from now.
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "RenewLeasesRequest", RenewLeasesRequest
-)
+default_message_pool.register_message("dts.v1", "RenewLeasesRequest", RenewLeasesRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -4098,24 +3696,18 @@ class RenewLeasesResponse(betterproto2.Message):
     See RenewLeases.
     """
 
-    renewed: "list[str]" = betterproto2.field(
-        1, betterproto2.TYPE_STRING, repeated=True
-    )
+    renewed: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
     """
     Nodes whose lease was renewed. A node that is absent has a younger incarnation.
     """
 
-    draining: "list[str]" = betterproto2.field(
-        2, betterproto2.TYPE_STRING, repeated=True
-    )
+    draining: "list[str]" = betterproto2.field(2, betterproto2.TYPE_STRING, repeated=True)
     """
     Among them: nodes that are draining.
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "RenewLeasesResponse", RenewLeasesResponse
-)
+default_message_pool.register_message("dts.v1", "RenewLeasesResponse", RenewLeasesResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -4209,9 +3801,7 @@ class Reports(betterproto2.Message):
     int64 each: bytes.
     """
 
-    details: "list[ReportDetail]" = betterproto2.field(
-        10, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    details: "list[ReportDetail]" = betterproto2.field(10, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     More about the few attempts that need it.
     """
@@ -4226,9 +3816,7 @@ class RequestCancelRequest(betterproto2.Message):
     See RequestCancel.
     """
 
-    run_ids: "list[str]" = betterproto2.field(
-        1, betterproto2.TYPE_STRING, repeated=True
-    )
+    run_ids: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
     """
     Ids.
     """
@@ -4239,9 +3827,7 @@ class RequestCancelRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "RequestCancelRequest", RequestCancelRequest
-)
+default_message_pool.register_message("dts.v1", "RequestCancelRequest", RequestCancelRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -4256,9 +3842,7 @@ class RequestCancelResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "RequestCancelResponse", RequestCancelResponse
-)
+default_message_pool.register_message("dts.v1", "RequestCancelResponse", RequestCancelResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -4273,21 +3857,14 @@ class RequestedRun(betterproto2.Message):
     """
 
     scheduled_at: "datetime.datetime | None" = betterproto2.field(
-        2,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        2, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     Absent: the database's now.
     """
 
     parameters: "dict[str, str]" = betterproto2.field(
-        3,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        3, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     See Run.
@@ -4313,31 +3890,23 @@ class RequestRunsRequest(betterproto2.Message):
     Id of the task.
     """
 
-    trigger: "Trigger" = betterproto2.field(
-        2, betterproto2.TYPE_ENUM, default_factory=lambda: Trigger(0)
-    )
+    trigger: "Trigger" = betterproto2.field(2, betterproto2.TYPE_ENUM, default_factory=lambda: Trigger(0))
     """
     Why: manual, backfill or retry.
     """
 
-    runs: "list[RequestedRun]" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    runs: "list[RequestedRun]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     One entry for each run.
     """
 
-    overlap: "Overlap" = betterproto2.field(
-        4, betterproto2.TYPE_ENUM, default_factory=lambda: Overlap(0)
-    )
+    overlap: "Overlap" = betterproto2.field(4, betterproto2.TYPE_ENUM, default_factory=lambda: Overlap(0))
     """
     Instead of the task's own policy.
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "RequestRunsRequest", RequestRunsRequest
-)
+default_message_pool.register_message("dts.v1", "RequestRunsRequest", RequestRunsRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -4352,9 +3921,7 @@ class RequestRunsResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "RequestRunsResponse", RequestRunsResponse
-)
+default_message_pool.register_message("dts.v1", "RequestRunsResponse", RequestRunsResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -4398,17 +3965,13 @@ class ResumeNodeResponse(betterproto2.Message):
     See ResumeNode.
     """
 
-    node: "Node | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    node: "Node | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     As it stands.
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "ResumeNodeResponse", ResumeNodeResponse
-)
+default_message_pool.register_message("dts.v1", "ResumeNodeResponse", ResumeNodeResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -4432,17 +3995,13 @@ class ResumeTaskResponse(betterproto2.Message):
     See ResumeTask.
     """
 
-    task: "Task | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    task: "Task | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     As stored.
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "ResumeTaskResponse", ResumeTaskResponse
-)
+default_message_pool.register_message("dts.v1", "ResumeTaskResponse", ResumeTaskResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -4484,23 +4043,17 @@ class Rule(betterproto2.Message):
         - rule: Which source.
     """
 
-    cron: "Cron | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True, group="rule"
-    )
+    cron: "Cron | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True, group="rule")
     """
     A cron expression.
     """
 
-    every: "Interval | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True, group="rule"
-    )
+    every: "Interval | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True, group="rule")
     """
     A fixed interval of elapsed time.
     """
 
-    at: "OneShot | None" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, optional=True, group="rule"
-    )
+    at: "OneShot | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True, group="rule")
     """
     One instant.
     """
@@ -4535,33 +4088,24 @@ class Run(betterproto2.Message):
     The version of the task that this run runs.
     """
 
-    trigger: "Trigger" = betterproto2.field(
-        5, betterproto2.TYPE_ENUM, default_factory=lambda: Trigger(0)
-    )
+    trigger: "Trigger" = betterproto2.field(5, betterproto2.TYPE_ENUM, default_factory=lambda: Trigger(0))
     """
     Why there is a run.
     """
 
     scheduled_at: "datetime.datetime | None" = betterproto2.field(
-        6,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        6, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     The instant the schedule names; for a manual run the time of the request.
     """
 
-    state: "RunState" = betterproto2.field(
-        7, betterproto2.TYPE_ENUM, default_factory=lambda: RunState(0)
-    )
+    state: "RunState" = betterproto2.field(7, betterproto2.TYPE_ENUM, default_factory=lambda: RunState(0))
     """
     Where it stands.
     """
 
-    reason: "Reason" = betterproto2.field(
-        8, betterproto2.TYPE_ENUM, default_factory=lambda: Reason(0)
-    )
+    reason: "Reason" = betterproto2.field(8, betterproto2.TYPE_ENUM, default_factory=lambda: Reason(0))
     """
     Why it stands there.
     """
@@ -4582,47 +4126,33 @@ class Run(betterproto2.Message):
     """
 
     created_at: "datetime.datetime | None" = betterproto2.field(
-        12,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        12, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the row was written.
     """
 
     started_at: "datetime.datetime | None" = betterproto2.field(
-        13,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        13, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the current attempt started.
     """
 
     finished_at: "datetime.datetime | None" = betterproto2.field(
-        14,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        14, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the run reached its last state.
     """
 
-    exit_code: "int | None" = betterproto2.field(
-        15, betterproto2.TYPE_INT32, optional=True
-    )
+    exit_code: "int | None" = betterproto2.field(15, betterproto2.TYPE_INT32, optional=True)
     """
     Exit code of the current attempt.
     """
 
     not_before: "datetime.datetime | None" = betterproto2.field(
-        16,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        16, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     Not before this instant: jitter and back-off included.
@@ -4634,10 +4164,7 @@ class Run(betterproto2.Message):
     """
 
     last_scheduled_at: "datetime.datetime | None" = betterproto2.field(
-        18,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        18, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     For a stretch of ticks in one row: the last of them; scheduled_at is the first.
@@ -4649,29 +4176,19 @@ class Run(betterproto2.Message):
     """
 
     parameters: "dict[str, str]" = betterproto2.field(
-        20,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        20, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Parameters given with a request.
     """
 
-    attempts: "list[Attempt]" = betterproto2.field(
-        21, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    attempts: "list[Attempt]" = betterproto2.field(21, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Every attempt so far, the current one last.
     """
 
     labels: "dict[str, str]" = betterproto2.field(
-        22,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        22, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Labels of the task.
@@ -4692,9 +4209,7 @@ class SaveTasksRequest(betterproto2.Message):
     See SaveTasks.
     """
 
-    changes: "list[TaskChange]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    changes: "list[TaskChange]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     What to do.
     """
@@ -4714,9 +4229,7 @@ class SaveTasksResponse(betterproto2.Message):
     See SaveTasks.
     """
 
-    tasks: "list[Task]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    tasks: "list[Task]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     In the order of the changes; a deleted task as it was.
     """
@@ -4731,9 +4244,7 @@ class Schedule(betterproto2.Message):
     A schedule is the union of its rules: equal instants are one tick.
     """
 
-    rules: "list[Rule]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    rules: "list[Rule]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     At least one rule.
     """
@@ -4744,59 +4255,42 @@ class Schedule(betterproto2.Message):
     """
 
     jitter: "datetime.timedelta | None" = betterproto2.field(
-        3,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     Each tick starts up to this much later: stable for a tick, and never part of its identity.
     """
 
     starts_at: "datetime.datetime | None" = betterproto2.field(
-        4,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        4, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     No tick before this instant.
     """
 
     ends_at: "datetime.datetime | None" = betterproto2.field(
-        5,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        5, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     No tick after this instant.
     """
 
-    exclude: "list[DateRange]" = betterproto2.field(
-        6, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    exclude: "list[DateRange]" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Local dates on which ticks are recorded as excluded instead of run.
     """
 
-    max_runs: "int | None" = betterproto2.field(
-        7, betterproto2.TYPE_INT64, optional=True
-    )
+    max_runs: "int | None" = betterproto2.field(7, betterproto2.TYPE_INT64, optional=True)
     """
     The task is due at most this many times.
     """
 
-    dst_gap: "GapPolicy" = betterproto2.field(
-        8, betterproto2.TYPE_ENUM, default_factory=lambda: GapPolicy(0)
-    )
+    dst_gap: "GapPolicy" = betterproto2.field(8, betterproto2.TYPE_ENUM, default_factory=lambda: GapPolicy(0))
     """
     What becomes of a local time that the clock jumps over.
     """
 
-    dst_fold: "FoldPolicy" = betterproto2.field(
-        9, betterproto2.TYPE_ENUM, default_factory=lambda: FoldPolicy(0)
-    )
+    dst_fold: "FoldPolicy" = betterproto2.field(9, betterproto2.TYPE_ENUM, default_factory=lambda: FoldPolicy(0))
     """
     What becomes of a local time that the clock passes twice.
     """
@@ -4827,9 +4321,7 @@ class SetNodeDrainRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "SetNodeDrainRequest", SetNodeDrainRequest
-)
+default_message_pool.register_message("dts.v1", "SetNodeDrainRequest", SetNodeDrainRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -4838,17 +4330,13 @@ class SetNodeDrainResponse(betterproto2.Message):
     See SetNodeDrain.
     """
 
-    node: "Node | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    node: "Node | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     As stored.
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "SetNodeDrainResponse", SetNodeDrainResponse
-)
+default_message_pool.register_message("dts.v1", "SetNodeDrainResponse", SetNodeDrainResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -4858,10 +4346,7 @@ class SweepRequest(betterproto2.Message):
     """
 
     now: "datetime.datetime | None" = betterproto2.field(
-        1,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        1, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     Instead of the database's clock; for tests.
@@ -4932,9 +4417,7 @@ class TailLogsResponse(betterproto2.Message):
     See TailLogs.
     """
 
-    chunks: "list[LogChunk]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    chunks: "list[LogChunk]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     In the order in which they were read.
     """
@@ -4959,9 +4442,7 @@ class TakeBackRequest(betterproto2.Message):
     Its incarnation.
     """
 
-    attempts: "AttemptKeys | None" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    attempts: "AttemptKeys | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Attempts that had not started and never will.
     """
@@ -5001,9 +4482,7 @@ class Task(betterproto2.Message):
     UUIDv7, given by the server.
     """
 
-    spec: "TaskSpec | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    spec: "TaskSpec | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The current definition.
     """
@@ -5029,48 +4508,34 @@ class Task(betterproto2.Message):
     """
 
     paused_at: "datetime.datetime | None" = betterproto2.field(
-        7,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        7, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When it was paused.
     """
 
     created_at: "datetime.datetime | None" = betterproto2.field(
-        8,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        8, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When it was created.
     """
 
     updated_at: "datetime.datetime | None" = betterproto2.field(
-        9,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        9, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When its current version was made.
     """
 
     next_due_at: "datetime.datetime | None" = betterproto2.field(
-        10,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        10, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     The next tick that is not in the ledger yet. Absent: no further tick.
     """
 
-    last_run: "Run | None" = betterproto2.field(
-        11, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    last_run: "Run | None" = betterproto2.field(11, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Its latest run.
     """
@@ -5085,9 +4550,7 @@ class TaskChange(betterproto2.Message):
     One change of a definition.
     """
 
-    action: "TaskAction" = betterproto2.field(
-        1, betterproto2.TYPE_ENUM, default_factory=lambda: TaskAction(0)
-    )
+    action: "TaskAction" = betterproto2.field(1, betterproto2.TYPE_ENUM, default_factory=lambda: TaskAction(0))
     """
     What to do.
     """
@@ -5097,9 +4560,7 @@ class TaskChange(betterproto2.Message):
     Id of the task; for a new one the id to give it.
     """
 
-    spec: "TaskSpec | None" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    spec: "TaskSpec | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The definition, for create and update.
     """
@@ -5134,33 +4595,23 @@ class TaskSpec(betterproto2.Message):
     Free text for people.
     """
 
-    schedule: "Schedule | None" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    schedule: "Schedule | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
     """
     When the task is due. Absent: only when it is triggered.
     """
 
-    kind: "Kind | None" = betterproto2.field(
-        4, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    kind: "Kind | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)
     """
     What to run.
     """
 
-    policies: "Policies | None" = betterproto2.field(
-        5, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    policies: "Policies | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True)
     """
     How to run it. What is absent has the default that `dts task show` prints.
     """
 
     labels: "dict[str, str]" = betterproto2.field(
-        6,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        6, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     For people and filters; never interpreted.
@@ -5181,18 +4632,13 @@ class TaskVersion(betterproto2.Message):
     Which version.
     """
 
-    spec: "TaskSpec | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    spec: "TaskSpec | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The definition as it was.
     """
 
     created_at: "datetime.datetime | None" = betterproto2.field(
-        3,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When it was made.
@@ -5229,10 +4675,7 @@ class Tick(betterproto2.Message):
     """
 
     scheduled_at: "datetime.datetime | None" = betterproto2.field(
-        2,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        2, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     The instant.
@@ -5268,19 +4711,13 @@ class TriggerTaskRequest(betterproto2.Message):
     Name or id.
     """
 
-    overlap: "Overlap" = betterproto2.field(
-        2, betterproto2.TYPE_ENUM, default_factory=lambda: Overlap(0)
-    )
+    overlap: "Overlap" = betterproto2.field(2, betterproto2.TYPE_ENUM, default_factory=lambda: Overlap(0))
     """
     Instead of the task's own policy.
     """
 
     parameters: "dict[str, str]" = betterproto2.field(
-        3,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        3, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Passed to the run as DTS_PARAM_<NAME> and {{ param.name }}.
@@ -5292,9 +4729,7 @@ class TriggerTaskRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "TriggerTaskRequest", TriggerTaskRequest
-)
+default_message_pool.register_message("dts.v1", "TriggerTaskRequest", TriggerTaskRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -5309,9 +4744,7 @@ class TriggerTaskResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "TriggerTaskResponse", TriggerTaskResponse
-)
+default_message_pool.register_message("dts.v1", "TriggerTaskResponse", TriggerTaskResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -5325,9 +4758,7 @@ class UpdateTaskRequest(betterproto2.Message):
     Name or id.
     """
 
-    spec: "TaskSpec | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    spec: "TaskSpec | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The whole new definition. Its name may differ: the task is renamed.
     """
@@ -5352,24 +4783,18 @@ class UpdateTaskResponse(betterproto2.Message):
     See UpdateTask.
     """
 
-    task: "Task | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    task: "Task | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     As stored.
     """
 
-    warnings: "list[Warning]" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    warnings: "list[Warning]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     What is allowed but may surprise.
     """
 
 
-default_message_pool.register_message(
-    "dts.v1", "UpdateTaskResponse", UpdateTaskResponse
-)
+default_message_pool.register_message("dts.v1", "UpdateTaskResponse", UpdateTaskResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -5485,26 +4910,45 @@ default_message_pool.register_message("dts.v1", "WatchRunResponse", WatchRunResp
 
 
 @dataclass(eq=False, repr=False)
+class Weights(betterproto2.Message):
+    """
+    What attempts take from a node's room; attempts without weight (no-ops) are not listed.
+    """
+
+    attempts: "AttemptKeys | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    Which.
+    """
+
+    cpus_milli: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
+    """
+    int32 each: thousandths of a processor.
+    """
+
+    memory: "bytes" = betterproto2.field(3, betterproto2.TYPE_BYTES)
+    """
+    int64 each: bytes.
+    """
+
+
+default_message_pool.register_message("dts.v1", "Weights", Weights)
+
+
+@dataclass(eq=False, repr=False)
 class Welcome(betterproto2.Message):
     """
     The lease was granted.
     """
 
     lease: "datetime.timedelta | None" = betterproto2.field(
-        1,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        1, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     How long it lasts from each heartbeat.
     """
 
     heartbeat: "datetime.timedelta | None" = betterproto2.field(
-        2,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        2, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     How often to send one.
@@ -5535,36 +4979,26 @@ class WorkSpec(betterproto2.Message):
     The task's version.
     """
 
-    kind: "Kind | None" = betterproto2.field(
-        4, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    kind: "Kind | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)
     """
     What to run.
     """
 
     timeout: "datetime.timedelta | None" = betterproto2.field(
-        5,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        5, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     For each attempt.
     """
 
     stop_grace: "datetime.timedelta | None" = betterproto2.field(
-        6,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        6, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     From the stop signal to the kill.
     """
 
-    resources: "Resources | None" = betterproto2.field(
-        7, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    resources: "Resources | None" = betterproto2.field(7, betterproto2.TYPE_MESSAGE, optional=True)
     """
     What it reserves.
     """
@@ -6726,9 +6160,7 @@ class DatabaseServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def find_task_versions(
-        self, message: "FindTaskVersionsRequest"
-    ) -> "FindTaskVersionsResponse":
+    async def find_task_versions(self, message: "FindTaskVersionsRequest") -> "FindTaskVersionsResponse":
         """
         Lists the versions of a task, newest first.
         """
@@ -6770,27 +6202,21 @@ class DatabaseServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def request_runs(
-        self, message: "RequestRunsRequest"
-    ) -> "RequestRunsResponse":
+    async def request_runs(self, message: "RequestRunsRequest") -> "RequestRunsResponse":
         """
         Stores runs that were asked for.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def request_cancel(
-        self, message: "RequestCancelRequest"
-    ) -> "RequestCancelResponse":
+    async def request_cancel(self, message: "RequestCancelRequest") -> "RequestCancelResponse":
         """
         Asks that runs be stopped.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def find_recalls(
-        self, message: "FindRecallsRequest"
-    ) -> "FindRecallsResponse":
+    async def find_recalls(self, message: "FindRecallsRequest") -> "FindRecallsResponse":
         """
         Gets what nodes are to stop: rows written by cancels, edits, pauses and overlap policies.
         """
@@ -6839,18 +6265,14 @@ class DatabaseServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def register_node(
-        self, message: "RegisterNodeRequest"
-    ) -> "RegisterNodeResponse":
+    async def register_node(self, message: "RegisterNodeRequest") -> "RegisterNodeResponse":
         """
         Grants a node its lease and settles what it holds with what the ledger says.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def renew_leases(
-        self, message: "RenewLeasesRequest"
-    ) -> "RenewLeasesResponse":
+    async def renew_leases(self, message: "RenewLeasesRequest") -> "RenewLeasesResponse":
         """
         Renews leases.
         """
@@ -6864,9 +6286,7 @@ class DatabaseServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def set_node_drain(
-        self, message: "SetNodeDrainRequest"
-    ) -> "SetNodeDrainResponse":
+    async def set_node_drain(self, message: "SetNodeDrainRequest") -> "SetNodeDrainResponse":
         """
         Lets a node take work or not.
         """
@@ -6881,83 +6301,64 @@ class DatabaseServiceBase(betterproto2_grpclib.ServiceBase):
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
         yield WatchResponse()
 
-    async def describe_database(
-        self, message: "DescribeDatabaseRequest"
-    ) -> "DescribeDatabaseResponse":
+    async def describe_database(self, message: "DescribeDatabaseRequest") -> "DescribeDatabaseResponse":
         """
         Says how the database is.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def __rpc_save_tasks(
-        self, stream: "grpclib.server.Stream[SaveTasksRequest, SaveTasksResponse]"
-    ) -> None:
+    async def __rpc_save_tasks(self, stream: "grpclib.server.Stream[SaveTasksRequest, SaveTasksResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.save_tasks(request)
         await stream.send_message(response)
 
-    async def __rpc_find_tasks(
-        self, stream: "grpclib.server.Stream[FindTasksRequest, FindTasksResponse]"
-    ) -> None:
+    async def __rpc_find_tasks(self, stream: "grpclib.server.Stream[FindTasksRequest, FindTasksResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.find_tasks(request)
         await stream.send_message(response)
 
-    async def __rpc_page_tasks(
-        self, stream: "grpclib.server.Stream[PageTasksRequest, PageTasksResponse]"
-    ) -> None:
+    async def __rpc_page_tasks(self, stream: "grpclib.server.Stream[PageTasksRequest, PageTasksResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.page_tasks(request)
         await stream.send_message(response)
 
     async def __rpc_find_task_versions(
-        self,
-        stream: "grpclib.server.Stream[FindTaskVersionsRequest, FindTaskVersionsResponse]",
+        self, stream: "grpclib.server.Stream[FindTaskVersionsRequest, FindTaskVersionsResponse]"
     ) -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.find_task_versions(request)
         await stream.send_message(response)
 
-    async def __rpc_materialise(
-        self, stream: "grpclib.server.Stream[MaterialiseRequest, MaterialiseResponse]"
-    ) -> None:
+    async def __rpc_materialise(self, stream: "grpclib.server.Stream[MaterialiseRequest, MaterialiseResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.materialise(request)
         await stream.send_message(response)
 
-    async def __rpc_claim(
-        self, stream: "grpclib.server.Stream[ClaimRequest, ClaimResponse]"
-    ) -> None:
+    async def __rpc_claim(self, stream: "grpclib.server.Stream[ClaimRequest, ClaimResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.claim(request)
         await stream.send_message(response)
 
-    async def __rpc_record(
-        self, stream: "grpclib.server.Stream[RecordRequest, RecordResponse]"
-    ) -> None:
+    async def __rpc_record(self, stream: "grpclib.server.Stream[RecordRequest, RecordResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.record(request)
         await stream.send_message(response)
 
-    async def __rpc_sweep(
-        self, stream: "grpclib.server.Stream[SweepRequest, SweepResponse]"
-    ) -> None:
+    async def __rpc_sweep(self, stream: "grpclib.server.Stream[SweepRequest, SweepResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.sweep(request)
         await stream.send_message(response)
 
-    async def __rpc_maintain(
-        self, stream: "grpclib.server.Stream[MaintainRequest, MaintainResponse]"
-    ) -> None:
+    async def __rpc_maintain(self, stream: "grpclib.server.Stream[MaintainRequest, MaintainResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.maintain(request)
@@ -6972,8 +6373,7 @@ class DatabaseServiceBase(betterproto2_grpclib.ServiceBase):
         await stream.send_message(response)
 
     async def __rpc_request_cancel(
-        self,
-        stream: "grpclib.server.Stream[RequestCancelRequest, RequestCancelResponse]",
+        self, stream: "grpclib.server.Stream[RequestCancelRequest, RequestCancelResponse]"
     ) -> None:
         request = await stream.recv_message()
         assert request is not None
@@ -6988,49 +6388,37 @@ class DatabaseServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.find_recalls(request)
         await stream.send_message(response)
 
-    async def __rpc_take_back(
-        self, stream: "grpclib.server.Stream[TakeBackRequest, TakeBackResponse]"
-    ) -> None:
+    async def __rpc_take_back(self, stream: "grpclib.server.Stream[TakeBackRequest, TakeBackResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.take_back(request)
         await stream.send_message(response)
 
-    async def __rpc_find_run(
-        self, stream: "grpclib.server.Stream[FindRunRequest, FindRunResponse]"
-    ) -> None:
+    async def __rpc_find_run(self, stream: "grpclib.server.Stream[FindRunRequest, FindRunResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.find_run(request)
         await stream.send_message(response)
 
-    async def __rpc_find_tick(
-        self, stream: "grpclib.server.Stream[FindTickRequest, FindTickResponse]"
-    ) -> None:
+    async def __rpc_find_tick(self, stream: "grpclib.server.Stream[FindTickRequest, FindTickResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.find_tick(request)
         await stream.send_message(response)
 
-    async def __rpc_page_runs(
-        self, stream: "grpclib.server.Stream[PageRunsRequest, PageRunsResponse]"
-    ) -> None:
+    async def __rpc_page_runs(self, stream: "grpclib.server.Stream[PageRunsRequest, PageRunsResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.page_runs(request)
         await stream.send_message(response)
 
-    async def __rpc_append_logs(
-        self, stream: "grpclib.server.Stream[AppendLogsRequest, AppendLogsResponse]"
-    ) -> None:
+    async def __rpc_append_logs(self, stream: "grpclib.server.Stream[AppendLogsRequest, AppendLogsResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.append_logs(request)
         await stream.send_message(response)
 
-    async def __rpc_read_logs(
-        self, stream: "grpclib.server.Stream[ReadLogsRequest, ReadLogsResponse]"
-    ) -> None:
+    async def __rpc_read_logs(self, stream: "grpclib.server.Stream[ReadLogsRequest, ReadLogsResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.read_logs(request)
@@ -7052,9 +6440,7 @@ class DatabaseServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.renew_leases(request)
         await stream.send_message(response)
 
-    async def __rpc_find_nodes(
-        self, stream: "grpclib.server.Stream[FindNodesRequest, FindNodesResponse]"
-    ) -> None:
+    async def __rpc_find_nodes(self, stream: "grpclib.server.Stream[FindNodesRequest, FindNodesResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.find_nodes(request)
@@ -7068,9 +6454,7 @@ class DatabaseServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.set_node_drain(request)
         await stream.send_message(response)
 
-    async def __rpc_watch(
-        self, stream: "grpclib.server.Stream[WatchRequest, WatchResponse]"
-    ) -> None:
+    async def __rpc_watch(self, stream: "grpclib.server.Stream[WatchRequest, WatchResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         await self._call_rpc_handler_server_stream(
@@ -7080,8 +6464,7 @@ class DatabaseServiceBase(betterproto2_grpclib.ServiceBase):
         )
 
     async def __rpc_describe_database(
-        self,
-        stream: "grpclib.server.Stream[DescribeDatabaseRequest, DescribeDatabaseResponse]",
+        self, stream: "grpclib.server.Stream[DescribeDatabaseRequest, DescribeDatabaseResponse]"
     ) -> None:
         request = await stream.recv_message()
         assert request is not None
@@ -7242,18 +6625,14 @@ class ExecutorServiceBase(betterproto2_grpclib.ServiceBase):
     Task Execution Service: one on every node. Work reaches it through SchedulerService.Attach, which it dials.
     """
 
-    async def describe_node(
-        self, message: "DescribeNodeRequest"
-    ) -> "DescribeNodeResponse":
+    async def describe_node(self, message: "DescribeNodeRequest") -> "DescribeNodeResponse":
         """
         Says who the node is and what it can do.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def list_attempts(
-        self, message: "ListAttemptsRequest"
-    ) -> "ListAttemptsResponse":
+    async def list_attempts(self, message: "ListAttemptsRequest") -> "ListAttemptsResponse":
         """
         Lists the attempts that the node holds.
         """
@@ -7298,9 +6677,7 @@ class SchedulerServiceBase(betterproto2_grpclib.ServiceBase):
     Task Scheduler Service: gives runs to executors, and answers for runs, nodes and the coming schedule.
     """
 
-    async def attach(
-        self, messages: "AsyncIterator[AttachRequest]"
-    ) -> "AsyncIterator[AttachResponse]":
+    async def attach(self, messages: "AsyncIterator[AttachRequest]") -> "AsyncIterator[AttachResponse]":
         """
         Attaches an executor. It says who it is and what it holds, then reports; it is told what to run, stop and forget.
         """
@@ -7308,18 +6685,14 @@ class SchedulerServiceBase(betterproto2_grpclib.ServiceBase):
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
         yield AttachResponse()
 
-    async def trigger_task(
-        self, message: "TriggerTaskRequest"
-    ) -> "TriggerTaskResponse":
+    async def trigger_task(self, message: "TriggerTaskRequest") -> "TriggerTaskResponse":
         """
         Runs a task now. Obeys its overlap policy and never consumes a tick.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def backfill_task(
-        self, message: "BackfillTaskRequest"
-    ) -> "BackfillTaskResponse":
+    async def backfill_task(self, message: "BackfillTaskRequest") -> "BackfillTaskResponse":
         """
         Runs the ticks of a past range.
         """
@@ -7354,9 +6727,7 @@ class SchedulerServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def watch_run(
-        self, message: "WatchRunRequest"
-    ) -> "AsyncIterator[WatchRunResponse]":
+    async def watch_run(self, message: "WatchRunRequest") -> "AsyncIterator[WatchRunResponse]":
         """
         Sends a run whenever it changes, until it is final.
         """
@@ -7364,9 +6735,7 @@ class SchedulerServiceBase(betterproto2_grpclib.ServiceBase):
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
         yield WatchRunResponse()
 
-    async def tail_logs(
-        self, message: "TailLogsRequest"
-    ) -> "AsyncIterator[TailLogsResponse]":
+    async def tail_logs(self, message: "TailLogsRequest") -> "AsyncIterator[TailLogsResponse]":
         """
         Sends what a run printed.
         """
@@ -7374,18 +6743,14 @@ class SchedulerServiceBase(betterproto2_grpclib.ServiceBase):
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
         yield TailLogsResponse()
 
-    async def list_upcoming(
-        self, message: "ListUpcomingRequest"
-    ) -> "ListUpcomingResponse":
+    async def list_upcoming(self, message: "ListUpcomingRequest") -> "ListUpcomingResponse":
         """
         Lists the coming ticks, oldest first.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def explain_task(
-        self, message: "ExplainTaskRequest"
-    ) -> "ExplainTaskResponse":
+    async def explain_task(self, message: "ExplainTaskRequest") -> "ExplainTaskResponse":
         """
         Says why a task ran, did not run, or has not yet.
         """
@@ -7420,9 +6785,7 @@ class SchedulerServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def __rpc_attach(
-        self, stream: "grpclib.server.Stream[AttachRequest, AttachResponse]"
-    ) -> None:
+    async def __rpc_attach(self, stream: "grpclib.server.Stream[AttachRequest, AttachResponse]") -> None:
         request = stream.__aiter__()
         await self._call_rpc_handler_server_stream(
             self.attach,
@@ -7446,41 +6809,31 @@ class SchedulerServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.backfill_task(request)
         await stream.send_message(response)
 
-    async def __rpc_cancel_run(
-        self, stream: "grpclib.server.Stream[CancelRunRequest, CancelRunResponse]"
-    ) -> None:
+    async def __rpc_cancel_run(self, stream: "grpclib.server.Stream[CancelRunRequest, CancelRunResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.cancel_run(request)
         await stream.send_message(response)
 
-    async def __rpc_retry_run(
-        self, stream: "grpclib.server.Stream[RetryRunRequest, RetryRunResponse]"
-    ) -> None:
+    async def __rpc_retry_run(self, stream: "grpclib.server.Stream[RetryRunRequest, RetryRunResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.retry_run(request)
         await stream.send_message(response)
 
-    async def __rpc_get_run(
-        self, stream: "grpclib.server.Stream[GetRunRequest, GetRunResponse]"
-    ) -> None:
+    async def __rpc_get_run(self, stream: "grpclib.server.Stream[GetRunRequest, GetRunResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.get_run(request)
         await stream.send_message(response)
 
-    async def __rpc_list_runs(
-        self, stream: "grpclib.server.Stream[ListRunsRequest, ListRunsResponse]"
-    ) -> None:
+    async def __rpc_list_runs(self, stream: "grpclib.server.Stream[ListRunsRequest, ListRunsResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.list_runs(request)
         await stream.send_message(response)
 
-    async def __rpc_watch_run(
-        self, stream: "grpclib.server.Stream[WatchRunRequest, WatchRunResponse]"
-    ) -> None:
+    async def __rpc_watch_run(self, stream: "grpclib.server.Stream[WatchRunRequest, WatchRunResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         await self._call_rpc_handler_server_stream(
@@ -7489,9 +6842,7 @@ class SchedulerServiceBase(betterproto2_grpclib.ServiceBase):
             request,
         )
 
-    async def __rpc_tail_logs(
-        self, stream: "grpclib.server.Stream[TailLogsRequest, TailLogsResponse]"
-    ) -> None:
+    async def __rpc_tail_logs(self, stream: "grpclib.server.Stream[TailLogsRequest, TailLogsResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         await self._call_rpc_handler_server_stream(
@@ -7516,33 +6867,25 @@ class SchedulerServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.explain_task(request)
         await stream.send_message(response)
 
-    async def __rpc_list_nodes(
-        self, stream: "grpclib.server.Stream[ListNodesRequest, ListNodesResponse]"
-    ) -> None:
+    async def __rpc_list_nodes(self, stream: "grpclib.server.Stream[ListNodesRequest, ListNodesResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.list_nodes(request)
         await stream.send_message(response)
 
-    async def __rpc_drain_node(
-        self, stream: "grpclib.server.Stream[DrainNodeRequest, DrainNodeResponse]"
-    ) -> None:
+    async def __rpc_drain_node(self, stream: "grpclib.server.Stream[DrainNodeRequest, DrainNodeResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.drain_node(request)
         await stream.send_message(response)
 
-    async def __rpc_resume_node(
-        self, stream: "grpclib.server.Stream[ResumeNodeRequest, ResumeNodeResponse]"
-    ) -> None:
+    async def __rpc_resume_node(self, stream: "grpclib.server.Stream[ResumeNodeRequest, ResumeNodeResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.resume_node(request)
         await stream.send_message(response)
 
-    async def __rpc_get_status(
-        self, stream: "grpclib.server.Stream[GetStatusRequest, GetStatusResponse]"
-    ) -> None:
+    async def __rpc_get_status(self, stream: "grpclib.server.Stream[GetStatusRequest, GetStatusResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.get_status(request)
@@ -7705,91 +7048,70 @@ class TaskDefinitionServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def preview_schedule(
-        self, message: "PreviewScheduleRequest"
-    ) -> "PreviewScheduleResponse":
+    async def preview_schedule(self, message: "PreviewScheduleRequest") -> "PreviewScheduleResponse":
         """
         Says when a schedule, given or of a task, is due next.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def list_task_versions(
-        self, message: "ListTaskVersionsRequest"
-    ) -> "ListTaskVersionsResponse":
+    async def list_task_versions(self, message: "ListTaskVersionsRequest") -> "ListTaskVersionsResponse":
         """
         Lists the versions of a task, newest first.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def __rpc_create_task(
-        self, stream: "grpclib.server.Stream[CreateTaskRequest, CreateTaskResponse]"
-    ) -> None:
+    async def __rpc_create_task(self, stream: "grpclib.server.Stream[CreateTaskRequest, CreateTaskResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.create_task(request)
         await stream.send_message(response)
 
-    async def __rpc_get_task(
-        self, stream: "grpclib.server.Stream[GetTaskRequest, GetTaskResponse]"
-    ) -> None:
+    async def __rpc_get_task(self, stream: "grpclib.server.Stream[GetTaskRequest, GetTaskResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.get_task(request)
         await stream.send_message(response)
 
-    async def __rpc_list_tasks(
-        self, stream: "grpclib.server.Stream[ListTasksRequest, ListTasksResponse]"
-    ) -> None:
+    async def __rpc_list_tasks(self, stream: "grpclib.server.Stream[ListTasksRequest, ListTasksResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.list_tasks(request)
         await stream.send_message(response)
 
-    async def __rpc_update_task(
-        self, stream: "grpclib.server.Stream[UpdateTaskRequest, UpdateTaskResponse]"
-    ) -> None:
+    async def __rpc_update_task(self, stream: "grpclib.server.Stream[UpdateTaskRequest, UpdateTaskResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.update_task(request)
         await stream.send_message(response)
 
-    async def __rpc_delete_task(
-        self, stream: "grpclib.server.Stream[DeleteTaskRequest, DeleteTaskResponse]"
-    ) -> None:
+    async def __rpc_delete_task(self, stream: "grpclib.server.Stream[DeleteTaskRequest, DeleteTaskResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.delete_task(request)
         await stream.send_message(response)
 
-    async def __rpc_pause_task(
-        self, stream: "grpclib.server.Stream[PauseTaskRequest, PauseTaskResponse]"
-    ) -> None:
+    async def __rpc_pause_task(self, stream: "grpclib.server.Stream[PauseTaskRequest, PauseTaskResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.pause_task(request)
         await stream.send_message(response)
 
-    async def __rpc_resume_task(
-        self, stream: "grpclib.server.Stream[ResumeTaskRequest, ResumeTaskResponse]"
-    ) -> None:
+    async def __rpc_resume_task(self, stream: "grpclib.server.Stream[ResumeTaskRequest, ResumeTaskResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.resume_task(request)
         await stream.send_message(response)
 
-    async def __rpc_apply_tasks(
-        self, stream: "grpclib.server.Stream[ApplyTasksRequest, ApplyTasksResponse]"
-    ) -> None:
+    async def __rpc_apply_tasks(self, stream: "grpclib.server.Stream[ApplyTasksRequest, ApplyTasksResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.apply_tasks(request)
         await stream.send_message(response)
 
     async def __rpc_preview_schedule(
-        self,
-        stream: "grpclib.server.Stream[PreviewScheduleRequest, PreviewScheduleResponse]",
+        self, stream: "grpclib.server.Stream[PreviewScheduleRequest, PreviewScheduleResponse]"
     ) -> None:
         request = await stream.recv_message()
         assert request is not None
@@ -7797,8 +7119,7 @@ class TaskDefinitionServiceBase(betterproto2_grpclib.ServiceBase):
         await stream.send_message(response)
 
     async def __rpc_list_task_versions(
-        self,
-        stream: "grpclib.server.Stream[ListTaskVersionsRequest, ListTaskVersionsResponse]",
+        self, stream: "grpclib.server.Stream[ListTaskVersionsRequest, ListTaskVersionsResponse]"
     ) -> None:
         request = await stream.recv_message()
         assert request is not None

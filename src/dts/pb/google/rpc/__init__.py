@@ -26,9 +26,7 @@ class BadRequest(betterproto2.Message):
     What is wrong with a request, field by field.
     """
 
-    field_violations: "list[BadRequestFieldViolation]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    field_violations: "list[BadRequestFieldViolation]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Every field that was refused.
     """
@@ -59,9 +57,7 @@ class BadRequestFieldViolation(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "google.rpc", "BadRequest.FieldViolation", BadRequestFieldViolation
-)
+default_message_pool.register_message("google.rpc", "BadRequest.FieldViolation", BadRequestFieldViolation)
 
 
 @dataclass(eq=False, repr=False)
@@ -81,11 +77,7 @@ class ErrorInfo(betterproto2.Message):
     """
 
     metadata: "dict[str, str]" = betterproto2.field(
-        3,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        3, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     More about it.
@@ -111,9 +103,7 @@ class Status(betterproto2.Message):
     For people.
     """
 
-    details: "list[_protobuf__.Any]" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    details: "list[_protobuf__.Any]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Such as BadRequest or ErrorInfo.
     """

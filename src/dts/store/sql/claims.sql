@@ -1,0 +1,111 @@
+-- Claiming due runs for nodes.
+
+-- name: claim_candidates (weightless, lead, batch, now)
+-- The materialised step keeps the limit: joined directly, a nested loop can lock more rows than it says.
+WITH due AS MATERIALIZED (
+    SELECT
+        id, task_id, task_version, trigger, scheduled_at, not_before, start_by, overlap, slot, group_name, group_slot,
+        serial, attempt, node_id, parameters
+    FROM run
+    WHERE state = 'pending' AND claim_at IS NOT NULL AND weightless = $1
+        AND claim_at <= coalesce($4::timestamptz, now()) + $2::interval
+    ORDER BY claim_at, id
+    LIMIT $3
+    FOR UPDATE SKIP LOCKED
+)
+SELECT
+    due.*,
+    coalesce($4::timestamptz, now()) AS now,
+    NOT serial OR (
+        pg_try_advisory_xact_lock(hashtextextended(task_id::text, 0))
+        AND (group_name IS NULL OR pg_try_advisory_xact_lock(hashtextextended(group_name, 1)))
+    ) AS locked
+FROM due;
+
+-- name: next_claim (now)
+-- How long until the next pending run can be claimed, in either lane.
+SELECT min(claim_at) - coalesce($1::timestamptz, now()) FROM (
+    (SELECT claim_at FROM run WHERE state = 'pending' AND claim_at IS NOT NULL AND weightless ORDER BY claim_at LIMIT 1)
+    UNION ALL
+    (SELECT claim_at FROM run
+     WHERE state = 'pending' AND claim_at IS NOT NULL AND NOT weightless ORDER BY claim_at LIMIT 1)
+) AS lanes;
+
+-- name: holders (task_ids)
+SELECT task_id, id, slot, state::text, recall IS NOT NULL AS recalled
+FROM run
+WHERE task_id = ANY($1::uuid[]) AND slot IS NOT NULL
+ORDER BY task_id, assigned_at;
+
+-- name: queues (task_ids)
+SELECT task_id, count(*) AS length, (array_agg(id ORDER BY scheduled_at DESC, created_at DESC))[1] AS newest
+FROM run
+WHERE task_id = ANY($1::uuid[]) AND state = 'pending' AND claim_at IS NULL
+GROUP BY task_id;
+
+-- name: group_slots (names)
+SELECT group_name, group_slot FROM run WHERE group_name = ANY($1::text[]) AND group_slot IS NOT NULL;
+
+-- name: previous_successes (task_ids)
+SELECT wanted.task_id, latest.scheduled_at
+FROM unnest($1::uuid[]) AS wanted (task_id)
+CROSS JOIN LATERAL (
+    SELECT scheduled_at FROM run_history h
+    WHERE h.task_id = wanted.task_id AND h.state = 'succeeded'
+    ORDER BY scheduled_at DESC LIMIT 1
+) AS latest;
+
+-- name: assign (ids, nodes, slots, group_slots, now)
+UPDATE run
+SET state = 'assigned', attempt = attempt + 1, node_id = new.node_id, slot = new.slot, group_slot = new.group_slot,
+    assigned_at = $5::timestamptz, started_at = NULL, unknown_at = NULL, reason = '', message = '', blocked_by = NULL
+FROM unnest($1::uuid[], $2::text[], $3::int[], $4::int[]) AS new (id, node_id, slot, group_slot)
+WHERE run.id = new.id;
+
+-- name: defer (ids, claim_at, messages, blocked_by)
+UPDATE run
+SET claim_at = new.claim_at, message = new.message, blocked_by = new.blocked_by
+FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::uuid[]) AS new (id, claim_at, message, blocked_by)
+WHERE run.id = new.id;
+
+-- name: end_pending (ids, states, reasons, messages, blocked_by, now)
+-- Runs that end without a node: skipped, expired, cancelled.
+WITH ended AS (
+    DELETE FROM run
+    USING unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[])
+        AS new (id, state, reason, message, blocked_by)
+    WHERE run.id = new.id AND run.state = 'pending'
+    RETURNING run.*, new.state AS new_state, new.reason AS new_reason, new.message AS new_message,
+        new.blocked_by AS new_blocked_by
+), kept AS (
+    INSERT INTO run_history (
+        id, task_id, task_version, trigger, scheduled_at, created_at, not_before, state, reason, message, blocked_by,
+        attempt, finished_at, parameters, earlier_attempts
+    )
+    SELECT
+        id, task_id, task_version, trigger, scheduled_at, created_at, not_before, new_state::run_state, new_reason,
+        new_message, new_blocked_by, attempt, $6::timestamptz, parameters, earlier_attempts
+    FROM ended
+    ON CONFLICT (scheduled_at, id) DO NOTHING
+)
+SELECT id, task_id, slot IS NOT NULL AS held FROM ended;
+
+-- name: recall_runs (ids, recall)
+UPDATE run SET recall = $2::text::run_recall
+WHERE id = ANY($1::uuid[]) AND (recall IS NULL OR recall = 'withdraw')
+    AND state IN ('assigned', 'running', 'unknown')
+RETURNING id, node_id;
+
+-- name: release_waiting (task_ids, counts, now)
+-- The oldest waiting runs of tasks in which places became free.
+UPDATE run
+SET claim_at = coalesce($3::timestamptz, now()), start_by = coalesce($3::timestamptz, now()) + start_within, message = ''
+FROM unnest($1::uuid[], $2::int[]) AS freed (task_id, places)
+CROSS JOIN LATERAL (
+    SELECT id FROM run w
+    WHERE w.task_id = freed.task_id AND w.state = 'pending' AND w.claim_at IS NULL
+    ORDER BY w.scheduled_at, w.created_at
+    LIMIT freed.places
+) AS next_run
+WHERE run.id = next_run.id AND run.claim_at IS NULL
+RETURNING run.id;

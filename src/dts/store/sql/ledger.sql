@@ -1,0 +1,51 @@
+-- Writing the ledger.
+
+-- name: lock_due_cursors (now, batch)
+WITH due AS MATERIALIZED (
+    SELECT task_id, version, upto, runs_left
+    FROM task_cursor
+    WHERE visit_at <= coalesce($1::timestamptz, now())
+    ORDER BY visit_at, task_id
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED
+)
+SELECT due.*, coalesce($1::timestamptz, now()) AS now FROM due;
+
+-- name: insert_runs (ids, task_ids, versions, triggers, scheduled, not_before, claim_at, start_by, within, weightless, serial, overlap, groups, parameters, now)
+INSERT INTO run (
+    id, task_id, task_version, trigger, scheduled_at, created_at, not_before, claim_at, start_by, start_within,
+    weightless, serial, overlap, group_name, parameters
+)
+SELECT
+    new.id, new.task_id, new.version, new.trigger::run_trigger, new.scheduled_at, $15::timestamptz, new.not_before,
+    new.claim_at, new.start_by, new.start_within, new.weightless, new.serial, new.overlap, new.group_name,
+    new.parameters::jsonb
+FROM unnest(
+    $1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[],
+    $8::timestamptz[], $9::interval[], $10::boolean[], $11::boolean[], $12::smallint[], $13::text[], $14::text[]
+) AS new (
+    id, task_id, version, trigger, scheduled_at, not_before, claim_at, start_by, start_within, weightless, serial,
+    overlap, group_name, parameters
+)
+ON CONFLICT (id) DO NOTHING
+RETURNING id;
+
+-- name: insert_gaps (ids, task_ids, versions, first, last, ticks, reasons, messages, now)
+INSERT INTO run_history (
+    id, task_id, task_version, trigger, scheduled_at, last_scheduled_at, ticks, created_at, state, reason, message,
+    finished_at
+)
+SELECT
+    new.id, new.task_id, new.version, 'schedule', new.first, nullif(new.last, new.first), new.ticks, $9::timestamptz,
+    'skipped', new.reason, new.message, $9::timestamptz
+FROM unnest(
+    $1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::bigint[], $7::text[], $8::text[]
+) AS new (id, task_id, version, first, last, ticks, reason, message)
+ON CONFLICT (scheduled_at, id) DO NOTHING;
+
+-- name: advance_cursors (task_ids, upto, next_due_at, visit_at, runs_left)
+UPDATE task_cursor c
+SET upto = new.upto, next_due_at = new.next_due_at, visit_at = new.visit_at, runs_left = new.runs_left
+FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::bigint[])
+    AS new (task_id, upto, next_due_at, visit_at, runs_left)
+WHERE c.task_id = new.task_id;

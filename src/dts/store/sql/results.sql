@@ -1,0 +1,129 @@
+-- What became of attempts.
+
+-- name: finish (node_id, incarnation, ids, attempts, states, reasons, messages, exit_codes, started_ago, finished_ago, cpu_time, peak_memory, details)
+-- Moves runs that are over from the hot table to history. Only the holder of the current attempt can.
+-- Durations are microseconds; negative means none.
+WITH report AS MATERIALIZED (
+    SELECT * FROM unnest(
+        $3::uuid[], $4::int[], $5::text[], $6::text[], $7::text[], $8::int[], $9::bigint[], $10::bigint[], $11::bigint[],
+        $12::bigint[], $13::text[]
+    ) AS r (id, attempt, state, reason, message, exit_code, started_ago, finished_ago, cpu_time, peak_memory, details)
+), ended AS (
+    DELETE FROM run USING report r
+    WHERE run.id = r.id AND run.attempt = r.attempt AND run.node_id = $1
+        AND run.state IN ('assigned', 'running', 'unknown')
+        AND EXISTS (SELECT FROM node WHERE node.id = $1 AND node.incarnation = $2::uuid)
+    RETURNING run.id, run.task_id, run.task_version, run.trigger, run.scheduled_at, run.created_at, run.not_before,
+        run.attempt, run.node_id, run.assigned_at, run.parameters, run.earlier_attempts, run.slot,
+        r.state, r.reason, r.message, r.exit_code, r.started_ago, r.finished_ago, r.cpu_time, r.peak_memory, r.details
+), kept AS (
+    INSERT INTO run_history (
+        id, task_id, task_version, trigger, scheduled_at, created_at, not_before, state, reason, message, attempt,
+        node_id, assigned_at, started_at, finished_at, exit_code, cpu_time, peak_memory, details, parameters,
+        earlier_attempts
+    )
+    SELECT
+        id, task_id, task_version, trigger, scheduled_at, created_at, not_before, state::run_state, reason, message,
+        attempt, node_id, assigned_at,
+        CASE WHEN started_ago >= 0 THEN now() - started_ago * interval '1 microsecond' END,
+        CASE WHEN finished_ago >= 0 THEN now() - finished_ago * interval '1 microsecond' ELSE now() END,
+        exit_code,
+        CASE WHEN cpu_time > 0 THEN cpu_time * interval '1 microsecond' END,
+        nullif(peak_memory, 0), details::jsonb, parameters, earlier_attempts
+    FROM ended
+    ON CONFLICT (scheduled_at, id) DO NOTHING
+)
+SELECT id, task_id, slot IS NOT NULL AS held FROM ended;
+
+-- name: mark_running (node_id, incarnation, ids, attempts, started_ago)
+-- Answers with the attempts that are this node's; any other one runs without leave.
+UPDATE run
+SET state = 'running', unknown_at = NULL,
+    started_at = CASE WHEN r.started_ago >= 0 THEN now() - r.started_ago * interval '1 microsecond' ELSE now() END
+FROM unnest($3::uuid[], $4::int[], $5::bigint[]) AS r (id, attempt, started_ago)
+WHERE run.id = r.id AND run.attempt = r.attempt AND run.node_id = $1 AND run.state IN ('assigned', 'running', 'unknown')
+    AND EXISTS (SELECT FROM node WHERE node.id = $1 AND node.incarnation = $2::uuid)
+RETURNING run.id;
+
+-- name: lock_attempts (node_id, incarnation, ids, attempts)
+SELECT run.*
+FROM run JOIN unnest($3::uuid[], $4::int[]) AS r (id, attempt) ON run.id = r.id AND run.attempt = r.attempt
+WHERE run.node_id = $1 AND run.state IN ('assigned', 'running', 'unknown')
+    AND EXISTS (SELECT FROM node WHERE node.id = $1 AND node.incarnation = $2::uuid)
+ORDER BY run.id
+FOR UPDATE OF run;
+
+-- name: retry (ids, not_before, failures, reasons, messages, earlier_attempts)
+-- Another attempt, later. The run keeps its place.
+UPDATE run
+SET state = 'pending', not_before = new.not_before, claim_at = new.not_before,
+    start_by = new.not_before + start_within, failures = new.failures, reason = new.reason, message = new.message,
+    earlier_attempts = new.earlier_attempts::jsonb, started_at = NULL, unknown_at = NULL, recall = NULL
+FROM unnest($1::uuid[], $2::timestamptz[], $3::int[], $4::text[], $5::text[], $6::text[])
+    AS new (id, not_before, failures, reason, message, earlier_attempts)
+WHERE run.id = new.id
+RETURNING run.id;
+
+-- name: put_back (ids, versions, claim_at)
+-- Attempts that never started: pending again, under the task's current version. They keep their place.
+UPDATE run
+SET state = 'pending', task_version = new.version, claim_at = greatest(new.claim_at, run.not_before),
+    start_by = greatest(run.start_by, new.claim_at + start_within), assigned_at = NULL, unknown_at = NULL, recall = NULL
+FROM unnest($1::uuid[], $2::bigint[], $3::timestamptz[]) AS new (id, version, claim_at)
+WHERE run.id = new.id
+RETURNING run.id;
+
+-- name: delete_runs (ids)
+DELETE FROM run WHERE id = ANY($1::uuid[]) RETURNING id, task_id, slot IS NOT NULL AS held;
+
+-- name: end_on_node (ids, states, reasons, messages, now)
+-- Ends runs whose node cannot be asked any more.
+WITH ended AS (
+    DELETE FROM run
+    USING unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) AS new (id, state, reason, message)
+    WHERE run.id = new.id
+    RETURNING run.*, new.state AS new_state, new.reason AS new_reason, new.message AS new_message
+), kept AS (
+    INSERT INTO run_history (
+        id, task_id, task_version, trigger, scheduled_at, created_at, not_before, state, reason, message, attempt,
+        node_id, assigned_at, started_at, finished_at, parameters, earlier_attempts
+    )
+    SELECT
+        id, task_id, task_version, trigger, scheduled_at, created_at, not_before, new_state::run_state, new_reason,
+        new_message, attempt, node_id, assigned_at, started_at, $5::timestamptz, parameters, earlier_attempts
+    FROM ended
+    ON CONFLICT (scheduled_at, id) DO NOTHING
+)
+SELECT id, task_id, slot IS NOT NULL AS held FROM ended;
+
+-- name: silence_nodes (now)
+-- Runs of nodes whose lease is over.
+UPDATE run
+SET state = 'unknown', unknown_at = coalesce($1::timestamptz, now())
+FROM node
+WHERE node.id = run.node_id AND node.lease_until < coalesce($1::timestamptz, now())
+    AND run.state IN ('assigned', 'running')
+RETURNING run.id;
+
+-- name: silent_runs (batch)
+SELECT * FROM run
+WHERE state = 'unknown'
+ORDER BY unknown_at
+LIMIT $1
+FOR UPDATE SKIP LOCKED;
+
+-- name: overdue_runs (now, batch)
+SELECT id, task_id, task_version, message, node_id FROM run
+WHERE state = 'pending' AND claim_at IS NOT NULL AND claim_at <= coalesce($1::timestamptz, now())
+    AND start_by <= coalesce($1::timestamptz, now())
+LIMIT $2
+FOR UPDATE SKIP LOCKED;
+
+-- name: stranded_waiters ()
+-- Tasks with runs that wait although no run holds a place: a wake-up was lost.
+SELECT DISTINCT w.task_id FROM run w
+WHERE w.state = 'pending' AND w.claim_at IS NULL
+    AND NOT EXISTS (SELECT FROM run h WHERE h.task_id = w.task_id AND h.slot IS NOT NULL)
+    AND NOT EXISTS (
+        SELECT FROM run p WHERE p.task_id = w.task_id AND p.state = 'pending' AND p.claim_at <= now() AND p.serial
+    );
