@@ -106,16 +106,19 @@ def errors() -> Iterator[None]:
         raise Unavailable(f"the database cannot be reached: {exc}", code="database.unreachable") from exc
     except _UNABLE as exc:
         raise Unavailable(f"the database refuses: {exc}", code="database.refuses") from exc
-    except asyncpg.InterfaceError as exc:
+    except (asyncpg.InterfaceError, asyncpg.InternalClientError) as exc:
         if not _means_closed(exc):
             raise
         raise Unavailable(f"the connection to the database was lost: {exc}", code="database.unreachable") from exc
 
 
-def _means_closed(error: asyncpg.InterfaceError) -> bool:
-    # asyncpg has no class of its own for these: it raises the same InterfaceError for a lost connection and for
-    # wrong use of its own API.
-    return any(words in str(error) for words in ("is closed", "is closing", "connection was closed", "been released"))
+# asyncpg has no class of its own for these: it raises the same ones for wrong use of its own API. The last is what a
+# statement meets when the server has said goodbye and the end of the connection has not been read yet.
+_CLOSED = ("is closed", "is closing", "connection was closed", "been released", "cannot switch to state")
+
+
+def _means_closed(error: Exception) -> bool:
+    return any(words in str(error) for words in _CLOSED)
 
 
 @contextmanager

@@ -1,0 +1,42 @@
+"""What every test can ask for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import asyncpg
+import pytest
+
+from dts.store.pool import open_pool
+from support.postgres import TestServer, running_server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[TestServer]:
+    """The PostgreSQL server of this test run."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def database_dsn(postgres: TestServer) -> AsyncIterator[str]:
+    """The address of a fresh database with dts's schema."""
+    dsn = await postgres.create()
+    yield dsn
+    await postgres.drop(dsn)
+
+
+@pytest.fixture
+async def empty_database_dsn(postgres: TestServer) -> AsyncIterator[str]:
+    """The address of a fresh database with nothing in it."""
+    dsn = await postgres.create(migrated=False)
+    yield dsn
+    await postgres.drop(dsn)
+
+
+@pytest.fixture
+async def database(database_dsn: str) -> AsyncIterator[asyncpg.Pool]:
+    """A pool on a fresh database with dts's schema."""
+    pool = await open_pool(database_dsn, size=10)
+    yield pool
+    pool.terminate()
