@@ -27,6 +27,7 @@ class Candidate:
 
     overlap: the policy that applies, a request's own included.
     locked: nobody else decides on the runs of its task (and group) at this moment.
+    last_node: where its previous attempt ran; another one is preferred.
     """
 
     run_id: UUID
@@ -41,6 +42,7 @@ class Candidate:
     serial: bool = False
     locked: bool = True
     from_backfill: bool = False
+    last_node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ def _decide_one(candidate: Candidate, situation: Situation, verdicts: Verdicts) 
         message = f"group {candidate.policies.group} is full: {candidate.policies.group_limit} runs are live"
         verdicts.defer.append(Defer(candidate.run_id, situation.now + situation.lead + GROUP_AGAIN, message))
         return
-    room = choose(candidate.need, situation.rooms)
+    room = choose(candidate.need, situation.rooms, avoid=candidate.last_node)
     if isinstance(room, Refusal):
         verdicts.defer.append(Defer(candidate.run_id, situation.now + situation.lead + PLACE_AGAIN, room.message))
         return
@@ -160,7 +162,9 @@ def expired(run_id: UUID, need: Need, rooms: list[Room]) -> End:
     """A run that could not start before its start deadline."""
     room = choose(need, rooms)
     if isinstance(room, Refusal):
-        return End(run_id, RunState.FAILED, Reason.NO_NODE, f"no node took it before its start deadline: {room.message}")
+        return End(
+            run_id, RunState.FAILED, Reason.NO_NODE, f"no node took it before its start deadline: {room.message}"
+        )
     return End(run_id, RunState.FAILED, Reason.START_DEADLINE, "it could not start before its start deadline")
 
 
@@ -225,9 +229,7 @@ def _replace(candidate: Candidate, holders: list[Holder], queue: Queue, verdicts
     """The newest run takes the place: the live ones are stopped, an earlier one that waits is given up."""
     if queue.newest is not None:
         message = f"run {short(candidate.run_id)} came before it could start"
-        verdicts.end.append(
-            End(queue.newest, RunState.SKIPPED, Reason.REPLACED, message, blocked_by=candidate.run_id)
-        )
+        verdicts.end.append(End(queue.newest, RunState.SKIPPED, Reason.REPLACED, message, blocked_by=candidate.run_id))
         queue.length = 0
     kill = candidate.overlap is Overlap.TERMINATE_OTHER
     verdicts.make_room.extend(MakeRoom(holder.run_id, kill) for holder in holders if not holder.recalled)

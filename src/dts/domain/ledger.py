@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from dts.domain.ids import MICROSECOND
+from dts.domain.ids import EPOCH, MICROSECOND
 from dts.domain.policies import Effective
 from dts.domain.schedule import CompiledSchedule, Stretch, Tick
-from dts.pb.dts.v1 import Catchup, Reason
+from dts.pb.dts.v1 import Catchup, Reason, Schedule
 
 HORIZON = timedelta(seconds=10)
 """How far ahead of its instant a tick is written."""
@@ -87,6 +87,15 @@ def first_page(schedule: CompiledSchedule | None, cursor: Cursor, *, now: dateti
     return _page(schedule, (), (), cursor, now)
 
 
+def opening(compiled: CompiledSchedule, schedule: Schedule | None, policies: Effective, *, now: datetime) -> datetime:
+    """Where the ledger of a new task begins: now, or before its single instants if they may be caught up."""
+    rules = schedule.rules if schedule else []
+    if policies.catchup is Catchup.NONE or any(rule.at is None for rule in rules):
+        return now
+    first = compiled.count(EPOCH, now).first
+    return first - MICROSECOND if first else now
+
+
 def paused_gap(schedule: CompiledSchedule, *, after: datetime, until: datetime) -> tuple[Gap, ...]:
     """The one row for the ticks that passed while a task was paused."""
     return _gap(schedule.count(after, until), Reason.SKIPPED_PAUSED)
@@ -148,9 +157,7 @@ def _gap(stretch: Stretch, reason: Reason) -> tuple[Gap, ...]:
     return (Gap(stretch.first, stretch.last, stretch.ticks, Reason.EXCLUDED if all_excluded else reason),)
 
 
-def _split(
-    coming: list[Tick], *, now: datetime, until: datetime
-) -> tuple[tuple[Tick, ...], tuple[Gap, ...], datetime]:
+def _split(coming: list[Tick], *, now: datetime, until: datetime) -> tuple[tuple[Tick, ...], tuple[Gap, ...], datetime]:
     """Ticks to run, stretches of excluded ones that are due, and up to where this settles the ledger."""
     runs: list[Tick] = []
     excluded: list[Tick] = []

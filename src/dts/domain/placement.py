@@ -22,7 +22,6 @@ class Need:
     cpus: float = 0.0
     memory: int = 0
     weightless: bool = False
-    avoid: str = ""
 
 
 @dataclass(slots=True)
@@ -58,11 +57,11 @@ class Refusal:
     message: str
 
 
-def choose(need: Need, rooms: list[Room]) -> Room | Refusal:
-    """The least loaded node that can take the run; another one than `need.avoid` where there is any."""
+def choose(need: Need, rooms: list[Room], *, avoid: str = "") -> Room | Refusal:
+    """The least loaded node that can take the run; another one than `avoid` where there is any."""
     best: Room | None = None
     for room in rooms:
-        if objection(need, room) is None and (best is None or _rank(need, room) > _rank(need, best)):
+        if objection(need, room) is None and (best is None or _rank(need, room, avoid) > _rank(need, best, avoid)):
             best = room
     return best if best is not None else Refusal(refusal(need, rooms))
 
@@ -101,7 +100,7 @@ def _shortage(need: Need, room: Room) -> str | None:
     return None
 
 
-def _rank(need: Need, room: Room) -> tuple[bool, float]:
+def _rank(need: Need, room: Room, avoid: str) -> tuple[bool, float]:
     total = room.node.capacity.slots if room.node.capacity else 0
     load = room.window if need.weightless else room.slots / max(total, 1)
-    return room.node.id != need.avoid, load
+    return room.node.id != avoid, load

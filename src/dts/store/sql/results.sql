@@ -127,3 +127,6 @@ WHERE w.state = 'pending' AND w.claim_at IS NULL
     AND NOT EXISTS (
         SELECT FROM run p WHERE p.task_id = w.task_id AND p.state = 'pending' AND p.claim_at <= now() AND p.serial
     );
+
+-- name: lock_current (task_ids)
+SELECT id, version, enabled, deleted_at FROM task WHERE id = ANY($1::uuid[]) ORDER BY id FOR SHARE;

@@ -10,9 +10,9 @@ RETURNING id;
 
 -- name: insert_cursors (task_ids, version, upto, next_due_at, visit_at, runs_left)
 INSERT INTO task_cursor (task_id, version, upto, next_due_at, visit_at, runs_left)
-SELECT new.task_id, $2::bigint, $3::timestamptz, new.next_due_at, new.visit_at, new.runs_left
-FROM unnest($1::uuid[], $4::timestamptz[], $5::timestamptz[], $6::bigint[])
-    AS new (task_id, next_due_at, visit_at, runs_left);
+SELECT new.task_id, $2::bigint, new.upto, new.next_due_at, new.visit_at, new.runs_left
+FROM unnest($1::uuid[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::bigint[])
+    AS new (task_id, upto, next_due_at, visit_at, runs_left);
 
 -- name: insert_versions (task_ids, versions, specs, changes, actor, notes, now)
 INSERT INTO task_version (task_id, version, spec, change, actor, note, created_at)

@@ -1,0 +1,114 @@
+"""What the scheduler's public calls accept, and what they say otherwise."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from dts.domain.errors import InvalidArgument, Violation
+from dts.pb.dts.v1 import ListRunsRequest, Overlap, RunState
+
+BACKFILL_MAX = 10_000
+PAGE_MAX = 1000
+UPCOMING_MAX = 10_000
+UPCOMING_LONGEST = timedelta(days=366)
+PARAMETERS_MAX = 64
+PARAMETER_BYTES = 4096
+NOTE_LENGTH = 500
+KEY_LENGTH = 63
+_PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+
+
+def check_parameters(parameters: Mapping[str, str]) -> None:
+    """Names are like variables, values are short text."""
+    wrong: list[Violation] = []
+    if len(parameters) > PARAMETERS_MAX:
+        wrong.append(Violation("parameters", "parameters.many", f"are {len(parameters)}; {PARAMETERS_MAX} are allowed"))
+    for name, value in parameters.items():
+        if not _PARAMETER.fullmatch(name):
+            wrong.append(
+                Violation("parameters", "parameters.name", "a name has letters, digits and _, and no digit first")
+            )
+        elif "\0" in value or len(value.encode()) > PARAMETER_BYTES:
+            text = f"has at most {PARAMETER_BYTES} bytes and no NUL"
+            wrong.append(Violation(f"parameters.{name}", "parameters.value", text))
+    if wrong:
+        raise InvalidArgument(wrong)
+
+
+def known_overlap(overlap: Overlap) -> Overlap:
+    """An overlap policy that exists, or unspecified."""
+    if overlap not in set(Overlap):
+        raise InvalidArgument.of("overlap", "enum.unknown", f"{int(overlap)} is not an overlap policy")
+    return overlap
+
+
+def request_id(text: str) -> UUID | None:
+    """The UUID a caller chose for its run, if any."""
+    if not text:
+        return None
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidArgument.of("request_id", "id.invalid", "is a UUID") from None
+
+
+def task_key(text: str) -> str:
+    """A task's name or id, of a possible length."""
+    if not 0 < len(text) <= KEY_LENGTH or "\0" in text:
+        raise InvalidArgument.of("task", "task.key", f"is a name or id: 1 to {KEY_LENGTH} characters")
+    return text
+
+
+def note(text: str) -> str:
+    """A short text for people."""
+    if len(text) > NOTE_LENGTH or "\0" in text:
+        raise InvalidArgument.of("note", "text.length", f"has at most {NOTE_LENGTH} characters")
+    return text
+
+
+def runs_query(query: ListRunsRequest) -> ListRunsRequest:
+    """A copy that may be completed, if its numbers and states are possible."""
+    if not 0 <= query.page_size <= PAGE_MAX:
+        raise InvalidArgument.of("page_size", "page_size.range", f"is between 1 and {PAGE_MAX}; 0 means 50")
+    if any(state not in set(RunState) or not state for state in query.states):
+        raise InvalidArgument.of("states", "enum.unknown", "names a state that does not exist")
+    return replace(query)
+
+
+def upcoming_limit(limit: int) -> int:
+    """How many ticks to list."""
+    if not 0 <= limit <= UPCOMING_MAX:
+        raise InvalidArgument.of("limit", "limit.range", f"is between 1 and {UPCOMING_MAX}; 0 means 1000")
+    return limit
+
+
+def upcoming_within(within: timedelta) -> timedelta:
+    """How far to look ahead."""
+    if not timedelta(0) < within <= UPCOMING_LONGEST:
+        raise InvalidArgument.of("within", "within.range", "is longer than nothing and at most 366 days")
+    return within
+
+
+def backfill_range(since: datetime | None, until: datetime | None, *, now: datetime) -> tuple[datetime, datetime]:
+    """A range of the past: [since, until)."""
+    if since is None or until is None:
+        raise InvalidArgument.of("since", "backfill.range", "both ends of the range must be given")
+    if since >= until:
+        raise InvalidArgument.of("since", "backfill.range", "must be before until")
+    if until > now:
+        raise InvalidArgument.of(
+            "until", "backfill.future", "lies in the future: only ticks that passed can be run again"
+        )
+    return since, until
+
+
+def check_backfill_size(ticks: int) -> None:
+    """So many runs are a mistake more often than a wish."""
+    if ticks > BACKFILL_MAX:
+        raise InvalidArgument.of(
+            "since", "backfill.size", f"the range has more than {BACKFILL_MAX} ticks: take a shorter one"
+        )

@@ -1,0 +1,134 @@
+"""The duties of a scheduler replica, each one pass at a time. Every replica does all of them; none is special."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from dts.domain.ledger import HORIZON
+from dts.pb.dts.v1 import (
+    ClaimRequest,
+    FindRecallsRequest,
+    MaintainRequest,
+    MaterialiseRequest,
+    NodeAssignments,
+    RenewLeasesRequest,
+    SweepRequest,
+)
+from dts.roles.scheduler.hub import Hub
+from dts.roles.scheduler.ports import Ledger
+from dts.roles.scheduler.session import LEASE
+from dts.runtime.loop import Again
+
+LEAD = timedelta(seconds=2)
+"""How far ahead of its instant a run is claimed, so that its node can prepare it."""
+
+TASKS_PER_PASS = 500
+RUNS_PER_PASS = 1000
+IDLE = timedelta(seconds=1)
+"""How long a claim waits at most without a wake-up."""
+
+CROWDED = timedelta(milliseconds=50)
+"""After a pass that saw runs and could give none away."""
+
+
+class Duties:
+    """One method for each duty; runtime.loop decides when."""
+
+    def __init__(self, ledger: Ledger, hub: Hub, *, keep: timedelta, monotonic: Callable[[], float]) -> None:
+        self._ledger = ledger
+        self._hub = hub
+        self._keep = keep
+        self._monotonic = monotonic
+        self.claim_soon: Callable[[], None] = lambda: None
+
+    async def materialise(self) -> Again | None:
+        """Writes coming ticks into the ledger."""
+        request = MaterialiseRequest(horizon=HORIZON, limit=TASKS_PER_PASS)
+        response = await self._ledger.materialise(request)
+        if response.runs:
+            self.claim_soon()
+        return Again.NOW if response.tasks >= TASKS_PER_PASS else None
+
+    async def claim(self) -> Again | None:
+        """Claims due runs for the attached nodes and hands them over."""
+        offers = self._hub.offers()
+        if not offers:
+            return None
+        asked_at = self._monotonic()
+        response = await self._ledger.claim(ClaimRequest(offers=offers, lead=LEAD, limit=RUNS_PER_PASS))
+        # The database read its clock between question and answer: the middle is the best guess.
+        read_at = (asked_at + self._monotonic()) / 2
+        for work in response.assignments:
+            self._hand_over(work, read_at)
+        if response.assignments:
+            return Again.NOW
+        if response.seen:
+            return Again.after(CROWDED)
+        return _until(response.next_in)
+
+    def _hand_over(self, work: NodeAssignments, read_at: float) -> None:
+        """To the session; if it is gone by now, the node's next one gets it when it says what it holds."""
+        session = self._hub.session(work.node_id)
+        if session is not None and work.assignments is not None:
+            session.assign(work.assignments, work.weights, read_at=read_at)
+
+    async def renew(self) -> Again | None:
+        """Renews the leases of the nodes that were heard, and lets go of those that were not."""
+        renewals = {
+            session.node.id: (session, *renewal)
+            for session in self._hub.sessions
+            if (renewal := session.take_heartbeat())
+        }
+        self._let_go_of_silent()
+        if not renewals:
+            return None
+        leases = [lease for _, lease, _ in renewals.values()]
+        response = await self._ledger.renew_leases(RenewLeasesRequest(leases=leases, lease=LEASE))
+        for node_id, (session, _, sequence) in renewals.items():
+            if node_id not in response.renewed:
+                session.close()  # a younger incarnation of the node is attached somewhere
+                continue
+            was_draining, session.draining = session.draining, node_id in response.draining
+            session.renewed(sequence)
+            if was_draining and not session.draining:
+                self.claim_soon()
+        return None
+
+    async def recall(self) -> Again | None:
+        """Tells the attached nodes what to stop or give back."""
+        nodes = [session.node.id for session in self._hub.sessions]
+        if not nodes:
+            return None
+        response = await self._ledger.find_recalls(FindRecallsRequest(node_ids=nodes))
+        for found in response.recalls:
+            session = self._hub.session(found.node_id)
+            if session is not None and found.recall is not None:
+                session.recall(found.recall)
+        return None
+
+    async def sweep(self) -> Again | None:
+        """Settles what is over."""
+        response = await self._ledger.sweep(SweepRequest())
+        if response.released or response.lost:
+            self.claim_soon()
+        return None
+
+    async def maintain(self) -> Again | None:
+        """Makes and drops partitions."""
+        await self._ledger.maintain(MaintainRequest(keep=self._keep))
+        return None
+
+    def _let_go_of_silent(self) -> None:
+        for session in self._hub.sessions:
+            if self._monotonic() - session.heard_at > LEASE.total_seconds():
+                session.close()
+
+
+def _until(next_in: timedelta | None) -> Again | None:
+    """When the next pending run can be claimed, if that is before the idle period is over."""
+    if next_in is None:
+        return None
+    wait = next_in - LEAD
+    # What could be claimed already and was not waits for room: a wake-up says when there is some.
+    return Again.after(wait) if timedelta(0) < wait < IDLE else None

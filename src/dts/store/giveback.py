@@ -1,0 +1,73 @@
+"""Attempts that were handed over and never started, given back to the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from dts.domain.definition import Definition
+from dts.domain.ids import MICROSECOND
+from dts.pb.dts.v1 import Reason, RunState, TakeBackResponse
+from dts.store.claims import release
+from dts.store.definitions import Definitions
+from dts.store.pool import Connection
+from dts.store.queries import sql
+from dts.store.rows import word
+
+
+async def give_back(
+    connection: Connection, definitions: Definitions, rows: Sequence[asyncpg.Record]
+) -> TakeBackResponse:
+    """Attempts that never started and never will: cancelled, pending again, or dropped with their tick."""
+    now: datetime = await connection.fetchval("SELECT now()")
+    current = await connection.fetch(sql("lock_current"), list({row["task_id"] for row in rows}))
+    tasks = {row["id"]: row for row in current}
+    stopped = [row for row in rows if row["recall"] in {"cancel", "replace", "terminate"}]
+    rest = [row for row in rows if row not in stopped]
+    known = await definitions.get(connection, [(row["id"], row["version"]) for row in current])
+    again = [row for row in rest if _still_counts(row, tasks.get(row["task_id"]), known)]
+    dropped = [row["id"] for row in rest if row not in again]
+    ended = await _end_cancelled(connection, stopped, now)
+    ended += await connection.fetch(sql("delete_runs"), dropped)
+    if again:
+        versions = [_version_to_run(row, tasks.get(row["task_id"])) for row in again]
+        await connection.fetch(sql("put_back"), [row["id"] for row in again], versions, [now] * len(again))
+    await release(connection, ended, now)
+    return TakeBackResponse(returned=len(again), ended=len(stopped) + len(dropped))
+
+
+async def _end_cancelled(connection: Connection, rows: Sequence[asyncpg.Record], now: datetime) -> list[asyncpg.Record]:
+    if not rows:
+        return []
+    return await connection.fetch(
+        sql("end_on_node"),
+        [row["id"] for row in rows],
+        [word(RunState.CANCELLED)] * len(rows),
+        [word(Reason.CANCELLED if row["recall"] == "cancel" else Reason.REPLACED) for row in rows],
+        ["it was stopped before it started"] * len(rows),
+        now,
+    )
+
+
+def _still_counts(
+    row: asyncpg.Record, task: asyncpg.Record | None, known: Mapping[tuple[UUID, int], Definition]
+) -> bool:
+    """Whether a tick that was withdrawn is also one of the task's current schedule."""
+    if row["recall"] != "withdraw" or row["trigger"] != "schedule":
+        return True
+    if task is None or not task["enabled"] or task["deleted_at"] is not None:
+        return False
+    definition = known.get((task["id"], task["version"]))
+    if definition is None or definition.schedule is None:
+        return False
+    tick = definition.schedule.last_before(row["scheduled_at"], after=row["scheduled_at"] - MICROSECOND)
+    return tick is not None and not tick.excluded
+
+
+def _version_to_run(row: asyncpg.Record, task: asyncpg.Record | None) -> int:
+    """A withdrawn tick runs the current version, anything else the one it was made for."""
+    version: int = task["version"] if task is not None and row["recall"] == "withdraw" else row["task_version"]
+    return version

@@ -1,0 +1,175 @@
+"""Nodes: registration, leases, and settling what a node holds with what the ledger says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+
+from dts.domain.columns import pack_keys, unpack, unpack_keys
+from dts.domain.errors import InvalidArgument, NotFound
+from dts.pb.dts.v1 import (
+    Capacity,
+    FindRecallsRequest,
+    Hello,
+    Node,
+    NodeRecall,
+    Reason,
+    Recall,
+    RegisterNodeRequest,
+    RegisterNodeResponse,
+    RenewLeasesRequest,
+    RenewLeasesResponse,
+    SetNodeDrainRequest,
+)
+from dts.store.assignments import NodeWork, columns, weights
+from dts.store.claims import previous_successes
+from dts.store.definitions import Definitions
+from dts.store.pool import Connection, errors
+from dts.store.queries import sql
+from dts.store.rows import node_of
+from dts.store.transactions import in_transaction
+from dts.store.wakeups import Wakeups
+
+RECALLS = {
+    "cancel": Recall(reason=Reason.CANCELLED),
+    "replace": Recall(reason=Reason.REPLACED),
+    "terminate": Recall(reason=Reason.REPLACED, kill=True),
+    "withdraw": Recall(reason=Reason.CANCELLED, unstarted_only=True),
+}
+"""What is sent to a node for each value of run_recall."""
+
+Key = tuple[UUID, int]
+
+
+class NodeStore:
+    """Table node, and the runs that nodes hold."""
+
+    def __init__(self, pool: asyncpg.Pool, definitions: Definitions, wakeups: Wakeups) -> None:
+        self._pool = pool
+        self._definitions = definitions
+        self._wakeups = wakeups
+
+    async def register(self, request: RegisterNodeRequest) -> RegisterNodeResponse:
+        """Grants the lease and reconciles: sends again what the node never got, recalls what it should not hold."""
+        hello = request.hello or Hello()
+        if hello.node is None or not hello.node.id:
+            raise InvalidArgument.of("hello.node", "node.missing", "says who the node is: it needs an id")
+        held = _held(hello)
+        lease = request.lease or timedelta(0)
+
+        async def work(connection: Connection) -> RegisterNodeResponse:
+            return await self._register(connection, hello.node or Node(), held, lease)
+
+        return await in_transaction(self._pool, work)
+
+    async def renew(self, request: RenewLeasesRequest) -> RenewLeasesResponse:
+        """Renews leases of incarnations that are still the youngest of their node."""
+        with errors():
+            rows = await self._pool.fetch(
+                sql("renew_leases"),
+                [lease.node_id for lease in request.leases],
+                [lease.incarnation for lease in request.leases],
+                [bytes(lease.used or Capacity()) for lease in request.leases],
+                [lease.leaving for lease in request.leases],
+                request.lease or timedelta(0),
+            )
+        return RenewLeasesResponse(
+            renewed=[row["id"] for row in rows], draining=[row["id"] for row in rows if row["draining"]]
+        )
+
+    async def all(self) -> list[Node]:
+        """Every node, by name."""
+        with errors():
+            return [node_of(row) for row in await self._pool.fetch(sql("all_nodes"))]
+
+    async def set_drain(self, request: SetNodeDrainRequest) -> Node:
+        """Lets a node, by name or id, take new work or not."""
+        with errors():
+            changed = await self._pool.fetch(sql("set_drain"), request.node, request.drain, request.note)
+        if not changed:
+            raise NotFound(f"no node named {request.node!r}", code="node.unknown")
+        for row in changed:
+            self._wakeups.wake("recalls", row["id"])
+        ids = {row["id"] for row in changed}
+        return next(node for node in await self.all() if node.id in ids)
+
+    async def recalls(self, request: FindRecallsRequest) -> list[NodeRecall]:
+        """What nodes are to stop or give back."""
+        with errors():
+            rows = await self._pool.fetch(sql("recalls_of"), request.node_ids)
+        return [
+            NodeRecall(node_id=node_id, recall=recall)
+            for node_id in request.node_ids
+            for recall in _recalls(rows, node_id)
+        ]
+
+    async def _register(
+        self, connection: Connection, node: Node, held: Mapping[Key, int], lease: timedelta
+    ) -> RegisterNodeResponse:
+        (stored,) = await connection.fetch(
+            sql("register_node"), node.id, node.hostname, node.incarnation, bytes(node), lease
+        )
+        now: datetime = stored["now"]
+        rows = await connection.fetch(sql("runs_on_node"), node.id)
+        ours = {(row["id"], row["attempt"]): row for row in rows}
+        adopted = [key for key in held if key in ours]
+        missing = [row for key, row in ours.items() if key not in held]
+        lost_on_the_way = [row for row in missing if row["started_at"] is None and row["recall"] is None]
+        await _adopt(connection, adopted, held)
+        doubted = [row["id"] for row in missing if row not in lost_on_the_way]
+        await connection.execute(sql("doubt_runs"), doubted, now)
+        again = await self._work_again(connection, node.id, lost_on_the_way)
+        kept = await self._work_again(connection, node.id, [ours[key] for key in adopted])
+        strangers = [key for key in held if key not in ours]
+        return RegisterNodeResponse(
+            resend=columns(again, now) if again else None,
+            recalls=[Recall(attempts=pack_keys(strangers), fenced=True)] if strangers else [],
+            node=node_of({**dict(stored), "running": len(rows)}),
+            weights=weights([*again, *kept]),
+        )
+
+    async def _work_again(self, connection: Connection, node_id: str, rows: Sequence[asyncpg.Record]) -> list[NodeWork]:
+        known = await self._definitions.get(connection, [(row["task_id"], row["task_version"]) for row in rows])
+        previous = await previous_successes(connection, {row["task_id"] for row in rows if not row["weightless"]})
+        return [
+            NodeWork(
+                node_id=node_id,
+                run_id=row["id"],
+                attempt=row["attempt"],
+                scheduled_at=row["scheduled_at"],
+                not_before=row["not_before"],
+                start_by=row["start_by"],
+                definition=known[(row["task_id"], row["task_version"])],
+                parameters=row["parameters"],
+                previous_success=previous.get(row["task_id"]),
+            )
+            for row in rows
+        ]
+
+
+def _held(hello: Hello) -> dict[Key, int]:
+    """The attempts that a node holds: microseconds since each started, −1 if it has not."""
+    keys = unpack_keys(hello.held)
+    started = unpack("q", hello.held_started_ago, rows=len(keys), field="held_started_ago")
+    return dict(zip(keys, started, strict=True))
+
+
+async def _adopt(connection: Connection, adopted: Sequence[Key], held: Mapping[Key, int]) -> None:
+    if adopted:
+        ids = [run_id for run_id, _ in adopted]
+        await connection.execute(sql("adopt_runs"), ids, [held[key] for key in adopted])
+
+
+def _recalls(rows: Iterable[asyncpg.Record], node_id: str) -> list[Recall]:
+    found: dict[str, list[Key]] = {}
+    for row in rows:
+        if row["node_id"] == node_id:
+            found.setdefault(row["recall"], []).append((row["id"], row["attempt"]))
+    return [
+        Recall(attempts=pack_keys(keys), reason=kind.reason, kill=kind.kill, unstarted_only=kind.unstarted_only)
+        for recall, keys in found.items()
+        for kind in (RECALLS[recall],)
+    ]

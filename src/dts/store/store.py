@@ -1,0 +1,51 @@
+"""The store: its aggregates on one pool, built once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import asyncpg
+
+from dts.store.claims import ClaimStore
+from dts.store.definitions import Definitions
+from dts.store.ledger import LedgerStore
+from dts.store.logs import LogStore
+from dts.store.nodes import NodeStore
+from dts.store.results import ResultStore
+from dts.store.runs import RunStore
+from dts.store.tasks import TaskStore
+from dts.store.upkeep import UpkeepStore
+from dts.store.wakeups import Wakeups
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Every aggregate."""
+
+    tasks: TaskStore
+    ledger: LedgerStore
+    claims: ClaimStore
+    results: ResultStore
+    runs: RunStore
+    logs: LogStore
+    nodes: NodeStore
+    upkeep: UpkeepStore
+    wakeups: Wakeups
+
+    @classmethod
+    def on(cls, pool: asyncpg.Pool, *, rand: Callable[[], float]) -> Store:
+        """The aggregates on a pool. rand: in [0, 1), for the jitter of back-off."""
+        definitions = Definitions()
+        wakeups = Wakeups(pool)
+        return cls(
+            tasks=TaskStore(pool, definitions, wakeups),
+            ledger=LedgerStore(pool, definitions),
+            claims=ClaimStore(pool, definitions, wakeups),
+            results=ResultStore(pool, definitions, wakeups, rand),
+            runs=RunStore(pool, definitions, wakeups),
+            logs=LogStore(pool, wakeups),
+            nodes=NodeStore(pool, definitions, wakeups),
+            upkeep=UpkeepStore(pool, definitions, wakeups, rand),
+            wakeups=wakeups,
+        )

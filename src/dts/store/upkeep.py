@@ -1,0 +1,234 @@
+"""Upkeep: what is over is settled, partitions come and go. Safe to run on any replica, any number at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+
+from dts.domain.claim import End
+from dts.domain.definition import Definition
+from dts.domain.runs import Outcome, after_attempt
+from dts.pb.dts.v1 import (
+    Attempt,
+    DescribeDatabaseResponse,
+    MaintainRequest,
+    MaintainResponse,
+    NodeLoss,
+    Reason,
+    RunState,
+    SweepRequest,
+    SweepResponse,
+)
+from dts.store.claims import end_pending, release
+from dts.store.definitions import Definitions
+from dts.store.pool import Connection, errors
+from dts.store.queries import sql
+from dts.store.rows import word
+from dts.store.transactions import in_transaction
+from dts.store.wakeups import Wakeups
+
+BATCH = 500
+DAYS_AHEAD = 7
+DEFAULT_KEEP = timedelta(days=30)
+LOST = "its node fell silent and did not come back in time"
+
+
+class UpkeepStore:
+    """Duties without an owner."""
+
+    def __init__(
+        self, pool: asyncpg.Pool, definitions: Definitions, wakeups: Wakeups, rand: Callable[[], float]
+    ) -> None:
+        self._pool = pool
+        self._definitions = definitions
+        self._wakeups = wakeups
+        self._rand = rand
+
+    async def sweep(self, request: SweepRequest) -> SweepResponse:
+        """Leases that are over, nodes that stay silent, deadlines that passed, turns that were not passed on."""
+
+        async def work(connection: Connection) -> SweepResponse:
+            now: datetime = request.now or await connection.fetchval("SELECT now()")
+            unknown = await connection.fetch(sql("silence_nodes"), now)
+            return SweepResponse(
+                unknown=len(unknown),
+                lost=await self._give_up_silent(connection, now),
+                expired=await _expire(connection, now),
+                released=await _release_stranded(connection, now),
+            )
+
+        response = await in_transaction(self._pool, work)
+        if response.lost or response.expired or response.released:
+            self._wakeups.wake("runs")
+        return response
+
+    async def maintain(self, request: MaintainRequest) -> MaintainResponse:
+        """Makes the partitions of the coming days and drops those that are too old."""
+        keep = request.keep or DEFAULT_KEEP
+
+        async def work(connection: Connection) -> MaintainResponse:
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('dts partitions', 2))")
+            now: datetime = request.now or await connection.fetchval("SELECT now()")
+            rows = await connection.fetch(sql("partitions"))
+            there = {(row["parent"], row["name"]) for row in rows}
+            today = now.astimezone(UTC).date()
+            created = await _create(connection, there, today)
+            dropped = await _drop(connection, there, today - keep)
+            return MaintainResponse(created=created, dropped=dropped)
+
+        return await in_transaction(self._pool, work)
+
+    async def describe(self) -> DescribeDatabaseResponse:
+        """How the database is."""
+        with errors():
+            (row,) = await self._pool.fetch(sql("describe"))
+        return DescribeDatabaseResponse(
+            schema_version=row["schema_version"] or 0,
+            server_version=row["server_version"],
+            now=row["now"],
+            live_runs=row["live_runs"],
+            oldest_wait=row["oldest_wait"],
+        )
+
+    async def _give_up_silent(self, connection: Connection, now: datetime) -> int:
+        rows = await connection.fetch(sql("silent_runs"), BATCH)
+        known = await self._definitions.get(connection, [(row["task_id"], row["task_version"]) for row in rows])
+        over = [
+            (row, definition)
+            for row in rows
+            if (definition := known.get((row["task_id"], row["task_version"]))) and _is_lost(row, definition, now)
+        ]
+        again = [
+            (row, definition, delay) for row, definition in over if (delay := self._again(row, definition)) is not None
+        ]
+        failed = [row for row, _ in over if row["id"] not in {kept["id"] for kept, _, _ in again}]
+        await _retry_lost(connection, again, now)
+        await release(connection, await _end_lost(connection, failed, now), now)
+        return len(over)
+
+    def _again(self, row: asyncpg.Record, definition: Definition) -> timedelta | None:
+        """After what delay a lost run gets another attempt; None: it does not."""
+        if row["recall"] in {"cancel", "replace", "terminate"}:
+            return None
+        if row["started_at"] is None or definition.policies.on_node_loss is NodeLoss.RERUN:
+            return timedelta(0)
+        if definition.policies.on_node_loss is NodeLoss.FAIL:
+            return None
+        outcome = Outcome(RunState.FAILED, Reason.NODE_LOST)
+        retry = after_attempt(
+            outcome, definition.policies, failures=row["failures"] + 1, stop_asked=False, rand=self._rand()
+        )
+        return retry.delay if retry else None
+
+
+def _is_lost(row: asyncpg.Record, definition: Definition, now: datetime) -> bool:
+    """Whether the wait for the node is over."""
+    waits = definition.policies.on_node_loss is NodeLoss.WAIT
+    patience = definition.policies.node_loss_wait if waits else timedelta(0)
+    return now - row["unknown_at"] >= patience
+
+
+async def _retry_lost(
+    connection: Connection, again: Sequence[tuple[asyncpg.Record, Definition, timedelta]], now: datetime
+) -> None:
+    if again:
+        await connection.fetch(
+            sql("retry"),
+            [row["id"] for row, _, _ in again],
+            [now + delay for _, _, delay in again],
+            [row["failures"] + (row["started_at"] is not None) for row, _, _ in again],
+            [word(Reason.NODE_LOST)] * len(again),
+            [LOST] * len(again),
+            [json.dumps([*(row["earlier_attempts"] or []), _lost_attempt(row, now)]) for row, _, _ in again],
+        )
+
+
+def _lost_attempt(row: asyncpg.Record, now: datetime) -> Mapping[str, object]:
+    attempt = Attempt(
+        number=row["attempt"],
+        node=row["node_id"] or "",
+        state=RunState.FAILED,
+        reason=Reason.NODE_LOST,
+        message=LOST,
+        assigned_at=row["assigned_at"],
+        started_at=row["started_at"],
+        finished_at=now,
+    )
+    return attempt.to_dict()
+
+
+async def _end_lost(connection: Connection, rows: Sequence[asyncpg.Record], now: datetime) -> list[asyncpg.Record]:
+    if not rows:
+        return []
+    stopped = [row["recall"] in {"cancel", "replace", "terminate"} for row in rows]
+    return await connection.fetch(
+        sql("end_on_node"),
+        [row["id"] for row in rows],
+        [word(RunState.CANCELLED if stop else RunState.FAILED) for stop in stopped],
+        [word(Reason.CANCELLED if stop else Reason.NODE_LOST) for stop in stopped],
+        [LOST] * len(rows),
+        now,
+    )
+
+
+async def _expire(connection: Connection, now: datetime) -> int:
+    """Runs that no claim took before their start deadline."""
+    rows = await connection.fetch(sql("overdue_runs"), now, BATCH)
+    ended = [
+        End(
+            row["id"],
+            RunState.FAILED,
+            Reason.NO_NODE if not row["node_id"] else Reason.START_DEADLINE,
+            f"no node took it before its start deadline: {row['message'] or 'no node with room was attached'}",
+        )
+        for row in rows
+    ]
+    await end_pending(connection, ended, now)
+    return len(ended)
+
+
+async def _release_stranded(connection: Connection, now: datetime) -> int:
+    tasks: list[UUID] = [row["task_id"] for row in await connection.fetch(sql("stranded_waiters"))]
+    if not tasks:
+        return 0
+    return len(await connection.fetch(sql("release_waiting"), tasks, [1] * len(tasks), now))
+
+
+async def _create(connection: Connection, there: set[tuple[str, str]], today: date) -> list[str]:
+    created: list[str] = []
+    for parent in ("run_history", "log_chunk"):
+        for ahead in range(-1, DAYS_AHEAD + 1):
+            day = today + timedelta(days=ahead)
+            name = f"{parent}_{day:%Y%m%d}"
+            if (parent, name) not in there and not await _in_rest(connection, parent, day):
+                bounds = f"FROM ('{day}') TO ('{day + timedelta(days=1)}')"
+                await connection.execute(f"CREATE TABLE {name} PARTITION OF {parent} FOR VALUES {bounds}")
+                created.append(name)
+    return created
+
+
+async def _in_rest(connection: Connection, parent: str, day: date) -> bool:
+    """Rows that came before their partition stay where they are: the day goes without one."""
+    column = "day" if parent == "log_chunk" else "scheduled_at"
+    # Every name here is one of ours.
+    rows = f"SELECT FROM {parent}_rest WHERE {column} >= '{day}' AND {column} < '{day + timedelta(days=1)}'"
+    found: bool = await connection.fetchval(f"SELECT EXISTS ({rows})")
+    return found
+
+
+async def _drop(connection: Connection, there: set[tuple[str, str]], oldest: date) -> list[str]:
+    """Drops partitions of days before `oldest`, after the rows that retention keeps were moved out of them."""
+    dropped: list[str] = []
+    for parent, name in sorted(there):
+        if datetime.strptime(name[-8:], "%Y%m%d").replace(tzinfo=UTC).date() >= oldest:
+            continue
+        await connection.execute(f"ALTER TABLE {parent} DETACH PARTITION {name}")
+        if parent == "run_history":
+            await connection.execute(sql("keep_some").replace("partition_name", name))
+        await connection.execute(f"DROP TABLE {name}")
+        dropped.append(name)
+    return dropped
