@@ -1,0 +1,171 @@
+"""A gRPC server with what surrounds services: token, limits, errors, deadlines, health, reflection, graceful stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Protocol
+
+from grpclib.config import Configuration
+from grpclib.const import Handler
+from h2.errors import ErrorCodes
+
+from dts.rpc.auth import TokenCheck
+from dts.rpc.calls import ConnectionCalls, Desk
+from dts.rpc.codec import Codec
+from dts.rpc.guard import ServerProtocol
+from dts.rpc.health import HealthBoard
+from dts.rpc.limits import INTERNAL_MESSAGE_BYTES, KIB, MIB, Limits
+from dts.rpc.reflection import reflection
+
+log = logging.getLogger(__name__)
+
+STREAM_GRACE = 1.0
+"""Seconds that calls which may never end by themselves get when the server stops."""
+
+CLOSE_SECONDS = 2.0
+"""Seconds in which closed connections must be gone; then they are dropped."""
+
+KEEPALIVE = Configuration(
+    # A caller that vanished without a word is noticed within 40 s, and its calls are cancelled.
+    _keepalive_time=30.0,
+    _keepalive_timeout=10.0,
+    _keepalive_permit_without_calls=True,
+    _http2_max_pings_without_data=0,
+    _http2_min_sent_ping_interval_without_data=5.0,
+    # What a caller may have sent that no service has read yet: bounded for each connection, then the caller waits.
+    http2_connection_window_size=4 * MIB,
+    http2_stream_window_size=512 * KIB,
+)
+
+
+class Service(Protocol):
+    """What the generated `…Base` classes are."""
+
+    def __mapping__(self) -> Mapping[str, Handler]:
+        """The handler of each route."""
+        ...
+
+
+class RpcServer:
+    """Serves services on one port.
+
+    Args:
+        services: objects of generated base classes.
+        token: who does not show it is refused; None serves everybody.
+        max_message_bytes: the largest request on a route between roles. Public routes are bounded by `limits`.
+        limits: all other bounds.
+
+    Raises:
+        ValueError: the token is empty.
+    """
+
+    def __init__(
+        self,
+        services: Collection[Service],
+        *,
+        token: str | None,
+        max_message_bytes: int = INTERNAL_MESSAGE_BYTES,
+        limits: Limits | None = None,
+    ) -> None:
+        limits = limits or Limits()
+        limits = replace(
+            limits,
+            internal_message_bytes=max_message_bytes,
+            public_message_bytes=min(limits.public_message_bytes, max_message_bytes),
+        )
+        self.health = HealthBoard(services)
+        self._limits = limits
+        served = [*services, self.health.service, *reflection([*services, self.health.service])]
+        self._desk = Desk(_routes(served), TokenCheck(token), Codec(), limits)
+        self._config = KEEPALIVE.__for_server__()
+        self._connections: set[ServerProtocol] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._listener: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listens; returns the port, which the system chooses where 0 is asked for.
+
+        Raises:
+            OSError: the address cannot be had.
+            RuntimeError: it was started before.
+        """
+        if self._listener is not None:
+            raise RuntimeError("the server was started before")
+        self._listener = await asyncio.get_running_loop().create_server(self._protocol, host, port, backlog=256)
+        self.health.set_all(serving=True)
+        return int(self._listener.sockets[0].getsockname()[1])
+
+    async def stop(self, grace: float) -> None:
+        """Stops listening, lets calls end, cuts off what is left and closes every connection. May be called twice.
+
+        Args:
+            grace: seconds that calls with one answer get. Streams get at most `STREAM_GRACE` of it: their callers
+                come back to another replica, and most of them would never end.
+        """
+        if self._listener is None:
+            return
+        self._listener.close()
+        self._desk.stopping = True
+        self.health.set_all(serving=False)
+        await self._drain(grace)
+        await self._cut_off()
+        await self._hang_up()
+
+    async def _drain(self, grace: float) -> None:
+        async with asyncio.TaskGroup() as both:
+            both.create_task(_finished(self._desk.unary, grace))
+            both.create_task(_finished(self._desk.streams, min(grace, STREAM_GRACE)))
+
+    async def _cut_off(self) -> None:
+        left = [*self._desk.unary, *self._desk.streams]
+        for task in left:
+            task.cancel()
+        if left:
+            log.info("stopping: %d calls are cut off", len(left))
+            await asyncio.wait(left, timeout=CLOSE_SECONDS)
+
+    async def _hang_up(self) -> None:
+        for connection in list(self._connections):
+            connection.go_away(ErrorCodes.NO_ERROR, "the server has stopped")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._empty.wait()
+        for connection in list(self._connections):
+            connection.abort()
+
+    def enter(self, protocol: ServerProtocol, /) -> bool:
+        """Whether there is room for another connection."""
+        if len(self._connections) >= self._limits.connections or self._desk.stopping:
+            return False
+        self._connections.add(protocol)
+        self._empty.clear()
+        return True
+
+    def leave(self, protocol: ServerProtocol, /) -> None:
+        """A connection is gone."""
+        self._connections.discard(protocol)
+        if not self._connections:
+            self._empty.set()
+
+    def _protocol(self) -> ServerProtocol:
+        return ServerProtocol(ConnectionCalls(self._desk), self._config, self._limits, self)
+
+
+def _routes(services: Sequence[Service]) -> dict[str, Handler]:
+    routes: dict[str, Handler] = {}
+    for service in services:
+        for route, handler in service.__mapping__().items():
+            if route in routes:
+                raise ValueError(f"{route} is served twice")
+            routes[route] = handler
+    return routes
+
+
+async def _finished(tasks: set[asyncio.Task[None]], seconds: float) -> None:
+    if tasks:
+        await asyncio.wait(tasks, timeout=seconds)
