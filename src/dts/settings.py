@@ -1,0 +1,303 @@
+"""What the environment says, read once, checked, and frozen.
+
+Every setting is a variable `DTS_…`. A secret may stand in a file instead, named by `DTS_…_FILE`. An empty variable
+is an unset one. Every mistake is named, not only the first.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal, TypeVar, cast
+
+from dts.domain.errors import InvalidArgument, Violation
+
+T = TypeVar("T")
+
+LEAST_SLOTS = 8
+SLOTS_PER_CPU = 4
+MOST_SLOTS = 100_000
+KEEP = timedelta(days=30)
+LEAST_KEEP = timedelta(hours=1)
+MOST_KEEP = timedelta(days=3650)
+
+# The command line reads these itself.
+_ELSEWHERE = ("DTS_SERVER", "DTS_TLS_CA")
+_LABEL_KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
+_NODE_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_DURATION = re.compile(r"(?:(\d{1,8})d)?(?:(\d{1,8})h)?(?:(\d{1,8})m)?(?:(\d{1,8})s)?", re.ASCII)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_FLAGS = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+_SHOWN = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """As it is written: `host:port`, an IPv6 address in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """Where the roles are that this process does not host; each may have several replicas."""
+
+    database: tuple[Address, ...] = ()
+    scheduler: tuple[Address, ...] = ()
+    definition: tuple[Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorSettings:
+    """What the executor of this machine is and can take.
+
+    allow_process: whether it runs processes; None if nothing was said: `dts dev` does, `dts serve` does not.
+    docker_host: DOCKER_HOST as it stands, or None for the usual socket.
+    """
+
+    node_name: str
+    slots: int
+    cpus: float
+    memory: int
+    labels: Mapping[str, str]
+    allow_process: bool | None
+    docker_host: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a process is told from outside.
+
+    data_dir: where this machine keeps what must survive a restart.
+    dsn: the PostgreSQL to use; None: an embedded one.
+    token: what callers must show, and what we show to others.
+    postgres_binaries: a PostgreSQL's bin folder for the embedded server, instead of the one that is found.
+    keep: how long what happened is kept.
+    warnings: what was set and means nothing, one sentence each.
+    """
+
+    data_dir: Path
+    dsn: str | None = field(repr=False)
+    token: str | None = field(repr=False)
+    postgres_binaries: Path | None
+    peers: Peers
+    executor: ExecutorSettings
+    keep: timedelta
+    log_format: Literal["text", "json"] | None
+    log_level: str
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read the environment.
+
+        Raises:
+            InvalidArgument: with a violation for each variable that is wrong.
+        """
+        reader = _Reader(environ)
+        settings = cls(
+            data_dir=reader.path("DTS_DATA") or default_data_dir(environ),
+            dsn=reader.secret("DTS_DSN"),
+            token=reader.secret("DTS_TOKEN"),
+            postgres_binaries=reader.path("DTS_PG_BIN"),
+            peers=_peers(reader),
+            executor=_executor(reader),
+            keep=reader.value("DTS_KEEP", _keep, KEEP),
+            log_format=cast("Literal['text', 'json'] | None", reader.value("DTS_LOG", _one_of("text", "json"), None)),
+            log_level=reader.value("DTS_LOG_LEVEL", _level, "INFO"),
+            warnings=reader.unknown(),
+        )
+        if reader.violations:
+            raise InvalidArgument(reader.violations)
+        return settings
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown, for the set-up of logging."""
+        password = re.search(r"://[^/@]*?:([^@]+)@", self.dsn or "")
+        return tuple(secret for secret in (self.token, self.dsn, password and password[1]) if secret)
+
+
+def default_data_dir(environ: Mapping[str, str]) -> Path:
+    """Where data belongs if nothing is said: /var/lib/dts for root, else the user's own place for data."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/dts")
+    share = environ.get("XDG_DATA_HOME", "")
+    # The XDG specification: a relative path is to be ignored.
+    return (Path(share) if share.startswith("/") else Path.home() / ".local" / "share") / "dts"
+
+
+def _peers(reader: _Reader) -> Peers:
+    return Peers(
+        database=reader.value("DTS_DATABASE_ADDR", _addresses, ()),
+        scheduler=reader.value("DTS_SCHEDULER_ADDR", _addresses, ()),
+        definition=reader.value("DTS_DEFINITION_ADDR", _addresses, ()),
+    )
+
+
+def _executor(reader: _Reader) -> ExecutorSettings:
+    cpus = reader.value("DTS_CPUS", _cpus, float(_cpu_count()))
+    return ExecutorSettings(
+        node_name=reader.value("DTS_NODE_NAME", _node_name, socket.gethostname()),
+        slots=reader.value("DTS_SLOTS", _slots, max(LEAST_SLOTS, int(SLOTS_PER_CPU * cpus))),
+        cpus=cpus,
+        memory=reader.value("DTS_MEMORY", _size, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
+        labels=reader.value("DTS_NODE_LABELS", _labels, {}),
+        allow_process=reader.value("DTS_ALLOW_PROCESS", _flag, None),
+        docker_host=reader.text("DOCKER_HOST"),
+    )
+
+
+def _cpu_count() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Reader:
+    """Reads variables and collects what is wrong with them."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.violations: list[Violation] = []
+        self._environ = environ
+        self._known: set[str] = set(_ELSEWHERE)
+
+    def text(self, name: str) -> str | None:
+        self._known.add(name)
+        return self._environ.get(name, "").strip() or None
+
+    def value(self, name: str, parse: Callable[[str], T], default: T) -> T:
+        """What `parse` makes of the variable; its ValueError is the sentence for people."""
+        text = self.text(name)
+        if text is None:
+            return default
+        try:
+            return parse(text)
+        except ValueError as exc:
+            shown = f" {text!r}" if len(text) <= _SHOWN and text.isprintable() else ""
+            self._refuse(name, "settings.invalid", f"{exc}; it is{shown or ' something else'}")
+            return default
+
+    def path(self, name: str) -> Path | None:
+        return self.value(name, lambda text: Path(text).expanduser().absolute(), None)
+
+    def secret(self, name: str) -> str | None:
+        """A secret, from the variable or from the file that `…_FILE` names; never echoed."""
+        text, file = self.text(name), self.text(f"{name}_FILE")
+        if text is not None and file is not None:
+            self._refuse(name, "settings.twice", f"is set beside {name}_FILE; only one of them may be")
+        if text is not None or file is None:
+            return text
+        return self._from_file(f"{name}_FILE", Path(file))
+
+    def _from_file(self, name: str, file: Path) -> str | None:
+        # Whoever put the secret itself here by mistake must not find it in the log.
+        shown = f"the file {file}" if file.is_absolute() else "a file"
+        text, trouble = "", f"names {shown} that is empty"
+        try:
+            text = file.read_text("utf-8").strip()
+        except OSError as exc:
+            trouble = f"names {shown} that cannot be read: {exc.strerror}"
+        except UnicodeDecodeError:
+            trouble = f"names {shown} that is not UTF-8 text"
+        if not text:
+            self._refuse(name, "settings.unreadable", trouble)
+        return text or None
+
+    def unknown(self) -> tuple[str, ...]:
+        """A sentence for each variable that looks like a setting and is none."""
+        names = sorted(name for name in self._environ if name.startswith("DTS_") and name not in self._known)
+        return tuple(f"{name} is not a setting of dts{self._nearest(name)}" for name in names)
+
+    def _nearest(self, name: str) -> str:
+        near = difflib.get_close_matches(name, self._known, n=1, cutoff=0.75)
+        return f"; did you mean {near[0]}?" if near else ""
+
+    def _refuse(self, name: str, code: str, message: str) -> None:
+        self.violations.append(Violation(name, code, message))
+
+
+def _addresses(text: str) -> tuple[Address, ...]:
+    return tuple(_address(part.strip()) for part in text.split(","))
+
+
+def _address(text: str) -> Address:
+    host, _, port = text.rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host if ":" not in host else ""
+    if not host or any(c.isspace() or c == "/" for c in host) or not port.isdecimal() or not 0 < int(port[:6]) < 65536:
+        raise ValueError("must be HOST:PORT, or several of them with commas; a port is from 1 to 65535")
+    return Address(host, int(port))
+
+
+def _labels(text: str) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for part in text.split(","):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not _LABEL_KEY.fullmatch(key) or key in labels:
+            raise ValueError("must be KEY=VALUE with commas between, each key once, of letters, digits and . _ / -")
+        labels[key] = value
+    return labels
+
+
+def _node_name(text: str) -> str:
+    if not _NODE_NAME.fullmatch(text):
+        raise ValueError("must be 1 to 63 letters, digits and . _ -, beginning and ending with a letter or digit")
+    return text
+
+
+def _slots(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:9]) <= MOST_SLOTS:
+        raise ValueError(f"must be a whole number from 1 to {MOST_SLOTS}")
+    return int(text)
+
+
+def _cpus(text: str) -> float:
+    if not re.fullmatch(r"\d{1,5}(\.\d{1,6})?", text, re.ASCII) or float(text) <= 0:
+        raise ValueError("must be a number of processors above 0, such as 2 or 0.5")
+    return float(text)
+
+
+def _size(text: str) -> int:
+    match = _SIZE.fullmatch(text) if len(text) <= _SHOWN and text.isascii() else None
+    size = int(float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ")) if match else 0
+    if not 0 < size < 2**63:
+        raise ValueError("must be a number of bytes above 0, or one with a unit such as 512m or 8GiB")
+    return size
+
+
+def _keep(text: str) -> timedelta:
+    match = _DURATION.fullmatch(text)
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0, 0)
+    keep = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    if not LEAST_KEEP <= keep <= MOST_KEEP:
+        raise ValueError(f"must be from 1h to {MOST_KEEP.days}d, such as 30d or 12h")
+    return keep
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in _FLAGS:
+        raise ValueError("must be true or false")
+    return _FLAGS[text.lower()]
+
+
+def _level(text: str) -> str:
+    return _one_of(*_LEVELS)(text.upper())
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"must be {', '.join(allowed[:-1])} or {allowed[-1]}")
+        return text
+
+    return parse
