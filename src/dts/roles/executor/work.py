@@ -1,0 +1,121 @@
+"""What the executor asks of the kinds of work: prepare before the instant, start on it, wait, stop, tidy up."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+from uuid import UUID
+
+from dts.pb.dts.v1 import LogStream, Reason, WorkSpec
+
+Emit = Callable[[LogStream, bytes], Awaitable[None]]
+"""Takes what an attempt printed, in the order of its stream; waiting in it slows the source down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One attempt of a run. previous_success_at: the scheduled time of the task's last success."""
+
+    run_id: UUID
+    attempt: int
+    scheduled_at: datetime
+    previous_success_at: datetime | None
+    spec: WorkSpec
+    parameters: Mapping[str, str]
+
+    @property
+    def key(self) -> tuple[UUID, int]:
+        """What names the attempt."""
+        return self.run_id, self.attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the work ended.
+
+    exit_code: as the kernel or the engine gave it; 128 + n for signal n. None if it cannot be known any more.
+    cpu_time: of the work and everything below it, as far as known.
+    peak_memory: bytes; 0 if not known.
+    """
+
+    exit_code: int | None
+    oom_killed: bool = False
+    cpu_time: timedelta = timedelta(0)
+    peak_memory: int = 0
+
+
+class Refused(Exception):
+    """The work cannot be prepared or started.
+
+    final: the same would fail again on any node.
+    """
+
+    def __init__(self, reason: Reason, message: str, *, final: bool = False) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.final = final
+
+
+class Work(Protocol):
+    """One prepared attempt. `start` is called at most once; `discard` always, at the end, and may be called twice."""
+
+    @property
+    def handle(self) -> str:
+        """Container id or process id; empty before there is one."""
+        ...
+
+    @property
+    def image_digest(self) -> str:
+        """Digest of the image; empty where there is none."""
+        ...
+
+    async def start(self) -> None:
+        """Starts the work; returns when it runs.
+
+        Raises:
+            Refused: it cannot be started.
+        """
+        ...
+
+    async def wait(self, emit: Emit) -> Ended:
+        """Hands on what the work prints and returns when it is over and everything it printed was handed on."""
+        ...
+
+    async def stop(self, *, grace: timedelta) -> None:
+        """Sends the stop signal, waits for `grace`, then kills it with everything below it. Returns when it is gone."""
+        ...
+
+    async def kill(self) -> None:
+        """Kills it with everything below it. Returns when it is gone."""
+        ...
+
+    async def discard(self) -> None:
+        """Releases what is left of it: container, directory, descriptors. Never raises."""
+        ...
+
+
+class Runner(Protocol):
+    """Runs one kind of work on this machine."""
+
+    async def missing(self) -> str:
+        """Why this node cannot run the kind at the moment, in a few words; empty if it can."""
+        ...
+
+    async def prepare(self, job: Job) -> Work:
+        """Makes everything ready so that the start costs nothing but the start: image, container, directory.
+
+        Raises:
+            Refused: it cannot be prepared.
+        """
+        ...
+
+    async def find(self, jobs: Sequence[Job]) -> dict[tuple[UUID, int], Work]:
+        """Finds what an earlier incarnation of the executor started and did not finish.
+
+        What is found is running or has ended: `wait` answers for both, and hands on what was printed from the
+        beginning. Everything of this executor's that belongs to none of the jobs is killed and removed.
+        """
+        ...
