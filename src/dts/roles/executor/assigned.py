@@ -1,0 +1,113 @@
+"""Assignments: columns become what waits for its instant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from betterproto2 import which_one_of
+
+from dts.domain.columns import unpack
+from dts.domain.ids import from_micros
+from dts.pb.dts.v1 import Assignments, WorkSpec
+from dts.roles.executor.keys import Key, key_columns
+from dts.roles.executor.work import Job
+
+NOOP = "noop"
+KNOWN_SPECS = 2000
+"""How many decoded specs are kept: the same tasks come again and again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """One attempt that has a task of its own. due, start_by: monotonic seconds. kind: empty if it cannot be read."""
+
+    key: Key
+    job: Job
+    kind: str
+    due: float
+    start_by: float
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one message brings. noops: by the instants that they share, (due, start_by)."""
+
+    noops: dict[tuple[float, float], list[Key]] = field(default_factory=dict)
+    others: list[Assigned] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spec:
+    spec: WorkSpec
+    kind: str
+
+
+class AssignmentReader:
+    """Reads assignments; keeps decoded specs."""
+
+    def __init__(self) -> None:
+        self._specs: dict[bytes, _Spec] = {}
+
+    def read(self, message: Assignments, *, received_at: float) -> Batch:
+        """The attempts of a message.
+
+        Args:
+            message: as sent; its times count from a reading of the database's clock, `age` before it was sent.
+            received_at: monotonic time.
+
+        Raises:
+            InvalidArgument: columns do not fit together.
+        """
+        base = received_at - message.age / 1_000_000
+        parameters = {row.index: row.parameters for row in message.parameters}
+        specs = [self._spec(encoded) for encoded in message.specs]
+        batch = Batch()
+        for row, (key, due, start_by, index, at, previous) in enumerate(_rows(message)):
+            known = specs[index]
+            instants = (base + due / 1_000_000, base + start_by / 1_000_000)
+            if known.kind == NOOP:
+                batch.noops.setdefault(instants, []).append(key)
+            else:
+                job = _job(key, known.spec, at, previous, parameters.get(row, {}))
+                batch.others.append(Assigned(key, job, known.kind, *instants))
+        return batch
+
+    def _spec(self, encoded: bytes) -> _Spec:
+        known = self._specs.get(encoded)
+        if known is None:
+            if len(self._specs) >= KNOWN_SPECS:
+                self._specs.clear()
+            known = self._specs[encoded] = _read_spec(encoded)
+        return known
+
+
+def _read_spec(encoded: bytes) -> _Spec:
+    spec = WorkSpec.parse(encoded)
+    return _Spec(spec, which_one_of(spec.kind, "kind")[0] if spec.kind is not None else "")
+
+
+def _rows(message: Assignments) -> Iterator[tuple[Key, int, int, int, int, int]]:
+    keys = key_columns(message.run_ids, message.attempts)
+    rows = len(keys)
+    return zip(
+        keys,
+        unpack("q", message.start_in, rows=rows, field="start_in"),
+        unpack("q", message.start_by_in, rows=rows, field="start_by_in"),
+        unpack("i", message.spec_index, rows=rows, field="spec_index"),
+        unpack("q", message.scheduled_at, rows=rows, field="scheduled_at"),
+        unpack("q", message.previous_success_at, rows=rows, field="previous_success_at"),
+        strict=True,
+    )
+
+
+def _job(key: Key, spec: WorkSpec, scheduled_at: int, previous: int, parameters: Mapping[str, str]) -> Job:
+    return Job(
+        run_id=UUID(bytes=key[0]),
+        attempt=key[1],
+        scheduled_at=from_micros(scheduled_at),
+        previous_success_at=from_micros(previous) if previous else None,
+        spec=spec,
+        parameters=parameters,
+    )

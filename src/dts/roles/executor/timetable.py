@@ -1,0 +1,58 @@
+"""What is due when: one heap, one timer, however many entries."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from itertools import count
+
+Monotonic = Callable[[], float]
+
+AHEAD = 0.0005
+"""A timer may come so many seconds early by the grain of the loop's clock: not worth a second one."""
+
+
+class Timetable:
+    """Calls at instants of a monotonic clock. Entries of one instant are called in one turn of the loop, in order."""
+
+    def __init__(self, monotonic: Monotonic) -> None:
+        self._monotonic = monotonic
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._serial = count()
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed_for = 0.0
+
+    def at(self, due: float, call: Callable[[], None]) -> None:
+        """Calls once `due` is reached: in the next turn if it has passed."""
+        heapq.heappush(self._heap, (due, next(self._serial), call))
+        if self._timer is None or due < self._armed_for:
+            self._arm()
+
+    async def until(self, due: float) -> None:
+        """Waits for an instant."""
+        reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.at(due, lambda: None if reached.done() else reached.set_result(None))
+        await reached
+
+    def close(self) -> None:
+        """Forgets every entry."""
+        self._heap.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed_for = self._heap[0][0]
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, self._armed_for - self._monotonic()), self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        horizon = self._monotonic() + AHEAD
+        while self._heap and self._heap[0][0] <= horizon:
+            heapq.heappop(self._heap)[2]()
+        # A call may have added entries and armed the timer for one of them.
+        if self._heap and (self._timer is None or self._armed_for > self._heap[0][0]):
+            self._arm()
