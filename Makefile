@@ -41,7 +41,7 @@ schema: setup    ## Write migrations/schema.sql from the migrations
 	$(BIN)/python tools/schema.py
 
 bench: setup .venv/.bench  ## Figures against peers and limits of the same run, in build/bench.json
-	$(BIN)/python -m bench $(ARGS)
+	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
 .venv/.bench: requirements/bench.txt .venv/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/bench.txt

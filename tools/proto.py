@@ -49,8 +49,8 @@ def generate(folder: Path) -> Path:
 
 def files(folder: Path) -> set[Path]:
     """The generated files of a folder; `__init__.py` at its top is ours."""
-    found = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
-    return found - {Path("__init__.py")}
+    found = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {path.relative_to(folder) for path in found} - {Path("__init__.py")}
 
 
 def differences(made: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Writes migrations/schema.sql, the schema that all migrations make together; with --check, says whether it is stale."""
+"""Writes migrations/schema.sql, what all migrations make together; with --check, says whether it is stale."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def main() -> int:
 async def dump() -> str:
     """The schema of a fresh database that was migrated."""
     with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o711)
+        Path(name).chmod(0o711)  # noqa: ASYNC240 - nothing else runs
         async with EmbeddedPostgres(data_dir=Path(name) / "postgres") as server:
             await migrate_database(server.dsn())
             command = [server.home.binaries / "pg_dump", "--schema-only", "--no-owner", f"--dbname={server.dsn()}"]

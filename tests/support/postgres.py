@@ -23,7 +23,12 @@ from dts.store.migrate import migrate
 TEMPLATE = "dts_template"
 
 # The machine may lose power during a test: then the test is lost too.
-_FASTER = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "on", "max_connections": "200"}
+_FASTER: dict[str, str] = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "on",
+    "max_connections": "200",
+}
 
 
 @contextmanager
@@ -81,13 +86,13 @@ def database_of(dsn: str) -> str:
 
 
 @contextmanager
-def running_server() -> Iterator[TestServer]:
+def running_server(settings: dict[str, str] = _FASTER) -> Iterator[TestServer]:
     """Start a server in a temporary directory, migrate the template, and stop it in the end.
 
     Plain, not async: it outlives the event loop of each test.
     """
     with open_directory("dts-pg-") as directory:
-        embedded = EmbeddedPostgres(data_dir=directory / "postgres", binaries=configured_binaries(), settings=_FASTER)
+        embedded = EmbeddedPostgres(data_dir=directory / "postgres", binaries=configured_binaries(), settings=settings)
         asyncio.run(embedded.start())
         try:
             server = TestServer(embedded)
