@@ -8,9 +8,10 @@ from uuid import UUID
 
 from betterproto2 import which_one_of
 
-from dts.domain.columns import unpack
-from dts.domain.ids import from_micros
-from dts.pb.dts.v1 import Assignments, WorkSpec
+from dts.domain.columns import pack, unpack
+from dts.domain.errors import InvalidArgument
+from dts.domain.ids import from_micros, to_micros
+from dts.pb.dts.v1 import Assignments, Parameters, WorkSpec
 from dts.roles.executor.keys import Key, key_columns
 from dts.roles.executor.work import Job
 
@@ -65,7 +66,7 @@ class AssignmentReader:
         specs = [self._spec(encoded) for encoded in message.specs]
         batch = Batch()
         for row, (key, due, start_by, index, at, previous) in enumerate(_rows(message)):
-            known = specs[index]
+            known = _at(specs, index)
             instants = (base + due / 1_000_000, base + start_by / 1_000_000)
             if known.kind == NOOP:
                 batch.noops.setdefault(instants, []).append(key)
@@ -83,8 +84,17 @@ class AssignmentReader:
         return known
 
 
+def _at(specs: list[_Spec], index: int) -> _Spec:
+    if not 0 <= index < len(specs):
+        raise InvalidArgument.of("spec_index", "column.index", f"{index} is none of the {len(specs)} specs")
+    return specs[index]
+
+
 def _read_spec(encoded: bytes) -> _Spec:
-    spec = WorkSpec.parse(encoded)
+    try:
+        spec = WorkSpec.parse(encoded)
+    except Exception:  # noqa: BLE001 - whatever is wrong with it costs its own attempts, and no others
+        return _Spec(WorkSpec(), "")
     return _Spec(spec, which_one_of(spec.kind, "kind")[0] if spec.kind is not None else "")
 
 
@@ -99,6 +109,22 @@ def _rows(message: Assignments) -> Iterator[tuple[Key, int, int, int, int, int]]
         unpack("q", message.scheduled_at, rows=rows, field="scheduled_at"),
         unpack("q", message.previous_success_at, rows=rows, field="previous_success_at"),
         strict=True,
+    )
+
+
+def one_row(assigned: Assigned) -> Assignments:
+    """An attempt as a message that `AssignmentReader` reads again; its instants are not kept."""
+    job = assigned.job
+    return Assignments(
+        run_ids=assigned.key[0],
+        attempts=pack("i", [job.attempt]),
+        scheduled_at=pack("q", [to_micros(job.scheduled_at)]),
+        start_in=pack("q", [0]),
+        start_by_in=pack("q", [0]),
+        previous_success_at=pack("q", [to_micros(job.previous_success_at) if job.previous_success_at else 0]),
+        spec_index=pack("i", [0]),
+        specs=[bytes(job.spec)],
+        parameters=[Parameters(parameters=dict(job.parameters))] if job.parameters else [],
     )
 
 

@@ -45,6 +45,10 @@ class Orders(Protocol):
         """The lease is granted."""
         ...
 
+    def renewed(self) -> None:
+        """The lease lasts longer."""
+        ...
+
     def assigned(self, assignments: Assignments) -> None:
         """To prepare and start."""
         ...
@@ -70,7 +74,8 @@ class _Pending:
 
 class Attachment(AsyncIterator[AttachRequest]):
     """One connection, from Hello to its end. It is its own source of messages, so that whatever gathered while the
-    connection was busy goes out as one batch."""
+    connection was busy goes out as one batch.
+    """
 
     def __init__(self, orders: Orders, outbox: Outbox, lease: Lease, monotonic: Monotonic) -> None:
         self.welcome: Welcome | None = None
@@ -82,6 +87,8 @@ class Attachment(AsyncIterator[AttachRequest]):
         self._wake = asyncio.Event()
         self._ending = False
         self._asked_at = 0.0
+        self._every = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, scheduler: SchedulerPort) -> None:
         """Attaches and serves the connection until it ends.
@@ -100,8 +107,9 @@ class Attachment(AsyncIterator[AttachRequest]):
             except TimeoutError:
                 raise Unavailable("the scheduler fell silent") from None
             finally:
-                self._ending = True
-                self._wake.set()
+                self.finish()
+                if self._timer is not None:
+                    self._timer.cancel()
 
     # -- what goes up
 
@@ -116,8 +124,17 @@ class Attachment(AsyncIterator[AttachRequest]):
 
     def beat(self, *, leaving: bool = False) -> None:
         """A heartbeat."""
-        self._pending.beats.append(leaving)
+        if leaving or not self._pending.beats:
+            self._pending.beats.append(leaving)
+        elif self._pending.beats[-1]:
+            self._pending.beats.append(False)
         self._wake.set()
+
+    def goodbye(self, *, leaving: bool) -> None:
+        """Ends the connection, and with `leaving` the lease, once everything is sent."""
+        if leaving:
+            self.beat(leaving=True)
+        self.finish()
 
     def finish(self) -> None:
         """Ends the connection once everything is sent."""
@@ -170,7 +187,17 @@ class Attachment(AsyncIterator[AttachRequest]):
             self.welcome = response.welcome
             self._lease.granted(response.welcome.lease, self._asked_at)
             self._orders.welcomed()
+            self._every = (response.welcome.heartbeat or response.welcome.lease / 4).total_seconds()
+            self._beat_later()
             self._wake.set()
+        self._orders.renewed()
+
+    def _beat_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._every, self._beat_on)
+
+    def _beat_on(self) -> None:
+        self.beat()
+        self._beat_later()
 
     def _obey(self, response: AttachResponse) -> None:
         if response.assignments is not None:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from dts.domain.columns import pack
+from dts.domain.columns import pack, unpack
 from dts.pb.dts.v1 import Reason, ReportDetail, Reports, RunState
-from dts.roles.executor.keys import Key
+from dts.roles.executor.keys import Key, key_columns
 
 ROWS = 2000
 """At most so many results in a message; the scheduler stores a message in one transaction."""
@@ -74,7 +74,7 @@ class Outbox:
 
     def send_again(self) -> None:
         """What was sent and not acknowledged may be lost: all of it is to be sent."""
-        self._unsent = dict(self._results)
+        self._unsent = self._unsent | self._results
         if self._unsent:
             self.ready()
 
@@ -105,6 +105,41 @@ def encode(results: Mapping[Key, Result], now: float) -> Reports:
         peak_memory=pack("q", [row.peak_memory for row in rows]),
         details=[replace(row.detail, index=at) for at, row in enumerate(rows) if row.detail is not None],
     )
+
+
+def decode(reports: Reports, sent_at: float) -> dict[Key, Result]:
+    """Results again. sent_at: monotonic time from which their times count back."""
+    keys = key_columns(reports.run_ids, reports.attempts)
+    rows = len(keys)
+    details = {detail.index: detail for detail in reports.details}
+    columns = zip(
+        keys,
+        reports.states,
+        reports.reasons,
+        unpack("i", reports.exit_codes, rows=rows, field="exit_codes"),
+        unpack("q", reports.started_ago, rows=rows, field="started_ago"),
+        unpack("q", reports.finished_ago, rows=rows, field="finished_ago"),
+        unpack("q", reports.cpu_time, rows=rows, field="cpu_time"),
+        unpack("q", reports.peak_memory, rows=rows, field="peak_memory"),
+        strict=True,
+    )
+    return {
+        key: Result(
+            state=RunState(state),
+            reason=Reason(reason),
+            exit_code=exit_code,
+            started=_instant(started, sent_at),
+            finished=_instant(finished, sent_at),
+            cpu_time=cpu_time,
+            peak_memory=peak_memory,
+            detail=details.get(at),
+        )
+        for at, (key, state, reason, exit_code, started, finished, cpu_time, peak_memory) in enumerate(columns)
+    }
+
+
+def _instant(ago: int, sent_at: float) -> float | None:
+    return None if ago < 0 else sent_at - ago / 1_000_000
 
 
 def _ago(instant: float | None, now: float) -> int:

@@ -9,9 +9,6 @@ from itertools import count
 
 Monotonic = Callable[[], float]
 
-AHEAD = 0.0005
-"""A timer may come so many seconds early by the grain of the loop's clock: not worth a second one."""
-
 
 class Timetable:
     """Calls at instants of a monotonic clock. Entries of one instant are called in one turn of the loop, in order."""
@@ -50,9 +47,9 @@ class Timetable:
 
     def _fire(self) -> None:
         self._timer = None
-        horizon = self._monotonic() + AHEAD
-        while self._heap and self._heap[0][0] <= horizon:
+        now = self._monotonic()
+        while self._heap and self._heap[0][0] <= now:
             heapq.heappop(self._heap)[2]()
-        # A call may have added entries and armed the timer for one of them.
+        # A call may have armed the timer for an entry of its own; a timer that came early is armed again.
         if self._heap and (self._timer is None or self._armed_for > self._heap[0][0]):
             self._arm()
