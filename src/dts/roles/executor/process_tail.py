@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from pathlib import Path
 
@@ -83,7 +84,7 @@ class Tail:
         """Passes over what is punched already, and over the older part of what is too much to wait for."""
         to = size - UNREAD_KEPT if size - self._at > UNREAD_LIMIT else self._at
         if KEEP <= to < size:
-            to = max(to, _next_data(self._file, to))
+            to = _next_data(self._file, to, size)
         self._dropped += to - self._at
         self._at = to
 
@@ -102,9 +103,9 @@ def punch(file: int, offset: int, length: int) -> None:
     _libc.fallocate(ctypes.c_int(file), ctypes.c_int(mode), ctypes.c_int64(offset), ctypes.c_int64(length))
 
 
-def _next_data(file: int, offset: int) -> int:
-    """Where the next data begins; the offset itself if that cannot be known."""
+def _next_data(file: int, offset: int, size: int) -> int:
+    """Where the next data begins, at most at the end; the offset itself if the file system does not say."""
     try:
-        return os.lseek(file, offset, os.SEEK_DATA)
-    except OSError:
-        return offset
+        return min(os.lseek(file, offset, os.SEEK_DATA), size)
+    except OSError as error:
+        return size if error.errno == errno.ENXIO else offset
