@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -16,6 +17,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from dts.pb.dts.v1 import Kind, LogStream, ProcessKind, Reason, WorkSpec
+from dts.roles.executor import process_shim
 from dts.roles.executor.process import ProcessRunner
 from dts.roles.executor.process_census import Mark, look
 from dts.roles.executor.process_shim import EXIT_FILE, PID_FILE, read_stat
@@ -203,6 +205,41 @@ async def test_a_program_keeps_the_name_that_it_was_called_by(runner):
     (directory / "python-of-mine").symlink_to(sys.executable)
     job.parameters["bin"] = str(directory)
     assert await output(runner, job) == "python-of-mine\n"
+
+
+async def test_a_program_has_its_three_streams_and_no_other_descriptor(runner):
+    program = "import os; print(sorted(int(fd) for fd in os.listdir('/proc/self/fd')))"
+    assert (
+        await output(runner, make_job(sys.executable, "-c", program)) == "[0, 1, 2, 3]\n"
+    )  # 3: the directory it lists
+    assert await output(runner, make_job("cat")) == ""
+
+
+@pytest.mark.parametrize("other", ["bash", "busybox"])
+async def test_any_posix_shell_will_do_as_supervisor(runner, tmp_path, monkeypatch, other):
+    path = shutil.which(other)
+    if path is None:
+        pytest.skip(f"{other} is not installed")
+    (tmp_path / "sh").symlink_to(path)
+    monkeypatch.setattr(process_shim, "SHELL", str(tmp_path / "sh"))
+    for script, code in {"exit 7": 7, "kill -KILL $$": 137, "kill -INT $$": 130, "kill 0; sleep 9": 143}.items():
+        end, printed = await run(runner, shell(script))
+        assert (end.exit_code, printed[LogStream.STDERR]) == (code, b"")
+    assert await output(runner, make_job("echo", "-n", "$HOME", "'")) == "$HOME '"
+
+
+async def test_what_the_supervisor_wrote_counts_when_the_kernel_does_not_tell(runner):
+    work = await runner.prepare(shell("exit 8"))
+    await work.start()
+    await asyncio.to_thread(os.waitpid, int(work.handle), 0)
+    end, _ = await ended(work)
+    assert end.exit_code == 8
+
+
+async def test_the_stop_signal_may_be_the_kill(runner):
+    work, waiting = await started(runner, shell("echo ready; sleep 600", stop_signal="KILL"))
+    await work.stop(grace=LONG)
+    assert (await waiting).exit_code == 137
 
 
 async def test_a_run_has_a_directory_of_its_own(runner, tmp_path):
@@ -534,6 +571,19 @@ async def test_what_was_adopted_and_ignores_the_stop_is_killed(tmp_path):
     end, _ = await ended(work)
     assert end.exit_code == 137
     assert below(job) == []
+
+
+async def test_a_supervisor_that_had_no_time_to_say_who_it_is_is_found_by_its_cookie(tmp_path):
+    job = shell("echo ready; sleep 0.5; exit 4")
+    await killed_executor(tmp_path / "runs", job)
+    pid_file = tmp_path / "runs" / f"{job.run_id}-1" / PID_FILE
+    await eventually(lambda: pid_file.exists() and pid_file.read_text())
+    pid = pid_file.read_text().split()[0]
+    pid_file.unlink()
+    work = (await make_runner(tmp_path / "runs").find([job]))[job.key]
+    assert work.handle == pid
+    end, _ = await ended(work)
+    assert end.exit_code == 4
 
 
 async def test_what_belongs_to_no_job_is_killed_and_removed(tmp_path):

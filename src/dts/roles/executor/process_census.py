@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from dts.roles.executor.process_shim import Shim, Stat, read_stat
+from dts.roles.executor.process_shim import EXHAUSTED, Shim, Stat, read_stat
 
 RUN_ID = "DTS_RUN_ID"
 ATTEMPT = "DTS_ATTEMPT"
@@ -44,7 +44,11 @@ class Census:
         self._looking: asyncio.Task[None] | None = None
 
     async def members(self, mark: Mark) -> list[Stat]:
-        """Every living process of the attempt, the supervisor too; none that came into being before it."""
+        """Every living process of the attempt, the supervisor too.
+
+        Raises:
+            OSError: the system had no descriptor or no memory left for a look.
+        """
         answer: asyncio.Future[list[Stat]] = asyncio.get_running_loop().create_future()
         self._asked.append((mark, answer))
         if self._looking is None:
@@ -52,15 +56,30 @@ class Census:
         return await answer
 
     async def _look(self) -> None:
+        clock = asyncio.get_running_loop().time
         try:
             while self._asked:
                 asked, self._asked = self._asked, []
-                found = await asyncio.to_thread(look, [mark for mark, _ in asked])
-                for (_, answer), members in zip(asked, found, strict=True):
-                    if not answer.done():
-                        answer.set_result(members)
+                begun = clock()
+                await _answer(asked)
+                # A look is long where there are many processes: at most half of the time is spent on it.
+                await asyncio.sleep(clock() - begun if self._asked else 0)
         finally:
             self._looking = None
+
+
+async def _answer(asked: list[tuple[Mark, asyncio.Future[list[Stat]]]]) -> None:
+    """Takes one look for all who asked."""
+    try:
+        found = await asyncio.to_thread(look, [mark for mark, _ in asked])
+    except OSError as error:
+        for _, answer in asked:
+            if not answer.done():
+                answer.set_exception(error)
+        return
+    for (_, answer), members in zip(asked, found, strict=True):
+        if not answer.done():
+            answer.set_result(members)
 
 
 def look(marks: list[Mark]) -> list[list[Stat]]:
@@ -97,7 +116,9 @@ def _cookie(pid: int) -> Cookie | None:
     try:
         with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:  # noqa: PTH123 - ten times as fast, per process
             environment = file.read(_LARGEST_ENVIRONMENT) or b""
-    except OSError:
+    except OSError as error:
+        if error.errno in EXHAUSTED:
+            raise
         return None
     run_id, attempt = _value(environment, RUN_ID), _value(environment, ATTEMPT)
     return (run_id, attempt) if run_id and attempt else None

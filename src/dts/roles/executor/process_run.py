@@ -28,17 +28,11 @@ from dts.roles.executor.process_shim import (
     read_exit,
     read_stat,
 )
-from dts.roles.executor.process_tail import Tail
+from dts.roles.executor.process_tail import SHORTEST_PAUSE, Tail, follow
 from dts.roles.executor.process_world import World
 from dts.roles.executor.work import Emit, Ended, Refused
 
 log = logging.getLogger(__name__)
-
-SHORTEST_PAUSE = 0.02
-LONGEST_PAUSE = 0.2
-"""Between two looks at what a process printed, in seconds: short while it prints, longer while it is silent."""
-
-GIVE_BACK_EVERY = 1.0
 
 SHORTEST_KILL_PAUSE = 0.01
 LONGEST_KILL_PAUSE = 1.0
@@ -113,25 +107,18 @@ class ProcessWork:
             Tail(self._place.directory / STDOUT_FILE, LogStream.STDOUT),
             Tail(self._place.directory / STDERR_FILE, LogStream.STDERR),
         ]
-        giving_back = asyncio.create_task(_give_back(tails))
-        try:
-            await _follow(tails, emit, self._over)
-        finally:
-            giving_back.cancel()
-            for tail in tails:
-                tail.close()
+        await follow(tails, emit, self._over)
         return self._over.result()
 
     async def stop(self, *, grace: timedelta) -> None:
         """Sends the stop signal to everything below it; what is left after `grace` is killed."""
         if self._over is None or self._over.done():
             return
-        self._spare_until = asyncio.get_running_loop().time() + grace.total_seconds()
-        self._signal_group(self._stop_with)
-        for member in await self._members():
-            if self._shim is None or member.group != self._shim.pid:
-                _send(member.pid, self._stop_with)
-        if not await _within(self._over, grace.total_seconds()):
+        if self._stop_with is not signal.SIGKILL:
+            self._spare_until = asyncio.get_running_loop().time() + grace.total_seconds()
+            await self._signal_all(self._stop_with)
+            await asyncio.wait([self._over], timeout=grace.total_seconds())
+        if not self._over.done():
             await self.kill()
 
     async def kill(self) -> None:
@@ -195,10 +182,22 @@ class ProcessWork:
 
     async def _members(self) -> list[Stat]:
         place = self._place
-        return await place.census.members(Mark(place.run_id, place.attempt, self._shim))
+        while True:
+            try:
+                return await place.census.members(Mark(place.run_id, place.attempt, self._shim))
+            except OSError as error:
+                log.warning("cannot look for the processes of run %s: %s", place.run_id, error)
+                await asyncio.sleep(LONGEST_KILL_PAUSE)
 
     def _is_shim(self, member: Stat) -> bool:
         return self._shim == Shim(member.pid, member.started)
+
+    async def _signal_all(self, number: signal.Signals) -> None:
+        """To the group at once, and then to what has left it."""
+        self._signal_group(number)
+        for member in await self._members():
+            if self._shim is None or member.group != self._shim.pid:
+                _send(member.pid, number)
 
     def _signal_group(self, number: signal.Signals) -> None:
         """To the supervisor's group at once; nothing if it has ended, since its number may be another's then."""
@@ -209,8 +208,9 @@ class ProcessWork:
 
     def _ended(self) -> Ended:
         """Reads how it ended. A child of our own is waited for last: until then nobody else can get its number."""
-        if self._own and self._shim is not None:
-            return self._reaped(self._shim.pid)
+        with suppress(ChildProcessError):  # not waited for by anybody else, unless this process ignores SIGCHLD
+            if self._own and self._shim is not None:
+                return self._reaped(self._shim.pid)
         written = read_exit(self._place.directory)
         if written is None:
             return Ended(exit_code=None, peak_memory=self._peak)
@@ -228,38 +228,6 @@ class ProcessWork:
             cpu_time=timedelta(seconds=usage.ru_utime + usage.ru_stime),
             peak_memory=peak if peak > self._peak_before else self._peak,
         )
-
-
-async def _follow(tails: list[Tail], emit: Emit, over: asyncio.Task[Ended]) -> None:
-    """Hands on what is printed until it is over and nothing is left to read."""
-    pause = SHORTEST_PAUSE
-    while True:
-        was_over = over.done()
-        if await _hand_on(tails, emit):
-            pause = SHORTEST_PAUSE
-        elif was_over:
-            return
-        else:
-            await asyncio.wait([over], timeout=pause)
-            pause = min(pause * 1.5, LONGEST_PAUSE)
-
-
-async def _hand_on(tails: list[Tail], emit: Emit) -> bool:
-    """One piece of each stream; whether there was any."""
-    handed = False
-    for tail in tails:
-        if piece := tail.read():
-            await emit(tail.stream, piece)
-            handed = True
-    return handed
-
-
-async def _give_back(tails: list[Tail]) -> None:
-    """Keeps the disk free also while nobody takes what was read."""
-    while True:
-        await asyncio.sleep(GIVE_BACK_EVERY)
-        for tail in tails:
-            tail.give_back()
 
 
 async def _end_of(shim: Shim) -> None:
@@ -299,9 +267,3 @@ def _runs(shim: Shim) -> bool:
 def _send(pid: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
-
-
-async def _within(task: asyncio.Task[Ended], seconds: float) -> bool:
-    """Whether the task is done in so many seconds; it goes on if not."""
-    done, _ = await asyncio.wait([task], timeout=seconds)
-    return bool(done)

@@ -8,6 +8,7 @@ commands, so the task's PATH does not matter to it.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -23,6 +24,9 @@ PID_FILE = "pid"
 EXIT_FILE = "exit"
 STDOUT_FILE = "stdout"
 STDERR_FILE = "stderr"
+
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Then it cannot be said that a process is gone because its file cannot be read."""
 
 SCRIPT = r"""
 trap : 1 2 3 10 12 13 14 15 "$2"
@@ -94,16 +98,34 @@ def launch(
         )
     # It is waited for by pid elsewhere: without this its object would complain, and wait for a stranger one day.
     child.returncode = 0
-    stat = read_stat(child.pid)
+    return Shim(child.pid, _started(child.pid))
+
+
+def _started(child: int) -> int:
+    """When a child started. A child that cannot be named for good must not run."""
+    try:
+        stat = read_stat(child)
+    except OSError:
+        os.killpg(child, Signals.SIGKILL)
+        os.waitpid(child, 0)
+        raise
     assert stat is not None, "a child that nobody waited for has its line in /proc"
-    return Shim(child.pid, stat.started)
+    return stat.started
 
 
 def read_stat(pid: int) -> Stat | None:
-    """What the kernel says of a process; None if there is none."""
+    """What the kernel says of a process; None if there is none.
+
+    Raises:
+        OSError: the system had no descriptor or no memory left for a look.
+    """
     try:
         return parse_stat(_read(f"/proc/{pid}/stat"))
-    except (OSError, ValueError):
+    except ValueError:
+        return None
+    except OSError as error:
+        if error.errno in EXHAUSTED:
+            raise
         return None
 
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from dts.pb.dts.v1 import LogStream
+from dts.roles.executor.work import Emit, Ended
+
+SHORTEST_PAUSE = 0.02
+LONGEST_PAUSE = 0.2
+"""Between two looks at what a process printed, in seconds: short while it prints, longer while it is silent."""
+
+GIVE_BACK_EVERY = 1.0
 
 PIECE = 64 * 1024
 """How much is read at once."""
@@ -87,6 +96,48 @@ class Tail:
             to = _next_data(self._file, to, size)
         self._dropped += to - self._at
         self._at = to
+
+
+async def follow(tails: Sequence[Tail], emit: Emit, over: asyncio.Task[Ended]) -> None:
+    """Hands on what is printed until it is over and nothing is left to read; closes the tails in any case."""
+    giving_back = asyncio.create_task(_give_back(tails))
+    try:
+        await _until_over(tails, emit, over)
+    finally:
+        giving_back.cancel()
+        for tail in tails:
+            tail.close()
+
+
+async def _until_over(tails: Sequence[Tail], emit: Emit, over: asyncio.Task[Ended]) -> None:
+    pause = SHORTEST_PAUSE
+    while True:
+        was_over = over.done()
+        if await _hand_on(tails, emit):
+            pause = SHORTEST_PAUSE
+        elif was_over:
+            return
+        else:
+            await asyncio.wait([over], timeout=pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+
+
+async def _hand_on(tails: Sequence[Tail], emit: Emit) -> bool:
+    """One piece of each stream; whether there was any."""
+    handed = False
+    for tail in tails:
+        if piece := tail.read():
+            await emit(tail.stream, piece)
+            handed = True
+    return handed
+
+
+async def _give_back(tails: Sequence[Tail]) -> None:
+    """Keeps the disk free also while nobody takes what was read."""
+    while True:
+        await asyncio.sleep(GIVE_BACK_EVERY)
+        for tail in tails:
+            tail.give_back()
 
 
 def _open(path: Path) -> int:
