@@ -121,9 +121,21 @@ def caller_errors(peer: Callable[[], str]) -> Iterator[None]:
         peer: says whom the call went to, for the message.
     """
     try:
-        yield
+        with line_errors(peer):
+            yield
     except GRPCError as error:
         raise from_grpc(error) from error
+
+
+@contextmanager
+def line_errors(peer: Callable[[], str]) -> Iterator[None]:
+    """Turns what befalls the line into our errors; the statuses of the other side pass.
+
+    Args:
+        peer: says whom the call went to, for the message.
+    """
+    try:
+        yield
     except TimeoutError as error:  # before OSError, of which it is one
         raise DeadlineExceeded(f"no answer from {peer()} in time") from error
     except (StreamTerminatedError, ProtocolError, h2.exceptions.ProtocolError) as error:
