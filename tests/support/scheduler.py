@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
-from dts.domain.columns import pack, pack_ids, unpack, unpack_ids, unpack_keys
+from dts.domain.columns import pack, pack_ids, pack_keys, unpack, unpack_ids, unpack_keys
 from dts.domain.errors import Unavailable
 from dts.pb.dts.v1 import (
     Assignments,
@@ -88,13 +88,38 @@ class ScriptedScheduler:
         """Ends the connection."""
         self._down.put_nowait(None)
 
-    def recall(self, recall: Recall) -> None:
-        """Recalls."""
+    def recall(
+        self,
+        *keys: Key,
+        reason: Reason = Reason.CANCELLED,
+        kill: bool = False,
+        unstarted_only: bool = False,
+        fenced: bool = False,
+    ) -> None:
+        """Recalls attempts."""
+        recall = Recall(
+            attempts=pack_keys(keys), reason=reason, kill=kill, unstarted_only=unstarted_only, fenced=fenced
+        )
         self.send(AttachResponse(recall=recall))
 
-    def assign(self, keys: Iterable[Key], spec: WorkSpec, **options: int | Mapping[str, str]) -> None:
-        """Hands over attempts of one task; see `assignments`."""
-        self.send(AttachResponse(assignments=assignments(list(keys), spec, **options)))  # type: ignore[arg-type]
+    def held(self) -> dict[Key, int]:
+        """What the last Hello said the node holds."""
+        hello = self.hellos[-1]
+        keys = unpack_keys(hello.held)
+        return dict(zip(keys, unpack("q", hello.held_started_ago, rows=len(keys), field="ago"), strict=True))
+
+    def assign(
+        self, keys: Iterable[Key], spec: WorkSpec, *, start_in: float = 0, start_by_in: float = 60, age: float = 0
+    ) -> None:
+        """Hands over attempts of one task. Times in seconds."""
+        message = assignments(
+            list(keys),
+            spec,
+            start_in=round(start_in * 1e6),
+            start_by_in=round(start_by_in * 1e6),
+            age=round(age * 1e6),
+        )
+        self.send(AttachResponse(assignments=message))
 
     def of(self, key: Key) -> list[Report]:
         """What was reported of an attempt."""
@@ -121,14 +146,7 @@ class ScriptedScheduler:
         self.batches += 1
         finals = [row.key for row in rows if row.state is not RunState.RUNNING]
         if finals and self.acknowledges:
-            down.put_nowait(AttachResponse(acknowledged=keys_of(finals)))
-
-
-def keys_of(keys: Iterable[Key]):  # noqa: ANN201 - a generated message
-    """Names of attempts as a message."""
-    from dts.domain.columns import pack_keys  # noqa: PLC0415
-
-    return pack_keys(keys)
+            down.put_nowait(AttachResponse(acknowledged=pack_keys(finals)))
 
 
 def assignments(

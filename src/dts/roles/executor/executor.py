@@ -234,7 +234,7 @@ class Executor:
 
     def acknowledged(self, keys: AttemptKeys) -> None:
         """Forgets results."""
-        self._journal.forget(self._tools.outbox.acknowledge(read_keys(keys)))
+        self._roster.remember(self._journal.forget(self._tools.outbox.acknowledge(read_keys(keys))))
         self._acknowledged.set()
 
     def _check_lease(self) -> None:

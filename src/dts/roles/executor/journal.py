@@ -107,11 +107,12 @@ class Journal:
         """The attempt is over."""
         self._append(_Record.RESULT, key, bytes(reports))
 
-    def forget(self, keys: Iterable[Key]) -> None:
-        """Nobody will ask for these again."""
-        for key in keys:
-            if key in self.entries:
-                self._append(_Record.FORGOTTEN, key)
+    def forget(self, keys: Iterable[Key]) -> list[Key]:
+        """Nobody will ask for these again; answers which of them there were."""
+        known = [key for key in keys if key in self.entries]
+        for key in known:
+            self._append(_Record.FORGOTTEN, key)
+        return known
 
     def logs(self, key: Key, stream: LogStream, start: int, end: int) -> None:
         """A range of the log is about to be sent: after a restart the same pieces are sent again, not others."""

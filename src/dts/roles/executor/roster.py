@@ -16,7 +16,7 @@ from dts.roles.executor.work import Work
 log = logging.getLogger(__name__)
 
 REMEMBERED = 50_000
-"""How many names of attempts that were given back are kept. An assignment may be overtaken by its recall."""
+"""How many names of attempts that were given back or done are kept. An assignment may be overtaken by its recall."""
 
 GiveBack = Callable[[list[Key]], None]
 
@@ -33,7 +33,7 @@ class Roster:
         self._reader = AssignmentReader()
         self._attempts: dict[Key, Attempt] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
-        self._given_back: dict[Key, None] = {}
+        self._done_with: dict[Key, None] = {}
 
     def __len__(self) -> int:
         """Attempts that are not over."""
@@ -76,7 +76,7 @@ class Roster:
         back = [key for key in read_keys(recall.attempts) if self._gives_back(key, recall)]
         if recall.fenced:
             self._tools.journal.forget(self._tools.outbox.acknowledge(back))
-            self._remember(back)
+            self.remember(back)
         elif back:
             self._return(back)
 
@@ -93,6 +93,12 @@ class Roster:
         self.leaving = True
         if keys := self.give_up():
             self._return(keys)
+
+    def remember(self, keys: Iterable[Key]) -> None:
+        """These are done with: should one of them be handed over again, it is given back and never starts."""
+        self._done_with.update(dict.fromkeys(keys))
+        while len(self._done_with) > REMEMBERED:
+            del self._done_with[next(iter(self._done_with))]
 
     async def idle(self) -> None:
         """Waits until every attempt is over."""
@@ -113,9 +119,9 @@ class Roster:
         if self.leaving:
             self._return(keys)
             return []
-        if self._given_back:
-            self._return([key for key in keys if key in self._given_back])
-        outbox, noops, attempts, back = self._tools.outbox, self.noops, self._attempts, self._given_back
+        if self._done_with:
+            self._return([key for key in keys if key in self._done_with])
+        outbox, noops, attempts, back = self._tools.outbox, self.noops, self._attempts, self._done_with
         return [
             key for key in keys if key not in outbox and key not in noops and key not in attempts and key not in back
         ]
@@ -168,13 +174,8 @@ class Roster:
 
     def _return(self, keys: list[Key]) -> None:
         if keys:
-            self._remember(keys)
+            self.remember(keys)
             self.give_back(keys)
-
-    def _remember(self, keys: Iterable[Key]) -> None:
-        self._given_back.update(dict.fromkeys(keys))
-        while len(self._given_back) > REMEMBERED:
-            del self._given_back[next(iter(self._given_back))]
 
 
 def _cause(recall: Recall) -> Cause:
