@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from dts.roles.executor.process_shim import EXHAUSTED, Shim, Stat, read_stat
+from dts.roles.executor.process_shim import EXHAUSTED, Shim, Stat, read_all, read_stat
 
 RUN_ID = "DTS_RUN_ID"
 ATTEMPT = "DTS_ATTEMPT"
 
-_LARGEST_ENVIRONMENT = 4 * 1024 * 1024
+SHORTEST_GAP = 0.005
+"""Between two looks, in seconds: runs that end in a burst share one."""
+
+MOST_LISTINGS = 8
+"""A machine on which somebody ends all the time is not listed for ever."""
 
 Cookie = tuple[bytes, bytes]
 
@@ -63,7 +66,7 @@ class Census:
                 begun = clock()
                 await _answer(asked)
                 # A look is long where there are many processes: at most half of the time is spent on it.
-                await asyncio.sleep(clock() - begun if self._asked else 0)
+                await asyncio.sleep(max(clock() - begun, SHORTEST_GAP))
         finally:
             self._looking = None
 
@@ -83,45 +86,64 @@ async def _answer(asked: list[tuple[Mark, asyncio.Future[list[Stat]]]]) -> None:
 
 
 def look(marks: list[Mark]) -> list[list[Stat]]:
-    """Who belongs to each of the marks, in one pass over /proc."""
-    everyone = {stat.pid: stat for stat in _everyone()}
+    """Who belongs to each of the marks, in one pass over /proc.
+
+    Raises:
+        OSError: the system had no descriptor or no memory left for it.
+    """
     oldest = min((mark.shim.started if mark.shim else 0 for mark in marks), default=0)
-    cookies = _cookies((stat for stat in everyone.values() if stat.started >= oldest), {m.cookie for m in marks})
-    return [_belonging(mark, everyone, cookies.get(mark.cookie, set())) for mark in marks]
+    everyone, cookies = _everyone(oldest)
+    carriers: dict[Cookie, set[int]] = {mark.cookie: set() for mark in marks}
+    for pid, cookie in cookies.items():
+        if cookie in carriers:
+            carriers[cookie].add(pid)
+    return [_belonging(mark, everyone, carriers[mark.cookie]) for mark in marks]
 
 
 def carries(pid: int, cookie: Cookie) -> bool:
     """Whether a process was started with the cookie."""
-    return _cookie(pid) == cookie
+    return _cookie_in(_environment(pid)) == cookie
 
 
-def _everyone() -> Iterator[Stat]:
-    """Every living process but this one."""
-    for name in os.listdir("/proc"):  # noqa: PTH208 - a Path for each process costs more than the look at it
-        if name.isdecimal() and (stat := read_stat(int(name))) and not stat.gone and stat.pid != os.getpid():
-            yield stat
+def _everyone(oldest: int) -> tuple[dict[int, Stat], dict[int, Cookie]]:
+    """Every living process but this one, and the cookies of those that are not older than `oldest`.
+
+    Who ends between the listing and the look may have left a child that was not listed: then who came since is
+    looked at as well.
+    """
+    everyone: dict[int, Stat] = {}
+    cookies: dict[int, Cookie] = {}
+    seen = {os.getpid()}
+    for _ in range(MOST_LISTINGS):
+        newcomers = _listed() - seen
+        seen |= newcomers
+        living = {pid: stat for pid in newcomers if (stat := read_stat(pid)) and not stat.gone}
+        told = {pid: _environment(pid) for pid, stat in living.items() if stat.started >= oldest}
+        everyone |= living
+        cookies |= {pid: _cookie_in(environment) for pid, environment in told.items()}
+        if len(living) == len(newcomers) and all(told.values()):
+            break
+    return everyone, cookies
 
 
-def _cookies(stats: Iterable[Stat], wanted: set[Cookie]) -> dict[Cookie, set[int]]:
-    """The processes that carry one of the cookies."""
-    found: dict[Cookie, set[int]] = {}
-    for stat in stats:
-        cookie = _cookie(stat.pid)
-        if cookie in wanted and cookie is not None:
-            found.setdefault(cookie, set()).add(stat.pid)
-    return found
+def _listed() -> set[int]:
+    names = os.listdir("/proc")  # noqa: PTH208 - a Path for each process costs more than the look at it
+    return {int(name) for name in names if name.isdecimal()}
 
 
-def _cookie(pid: int) -> Cookie | None:
+def _environment(pid: int) -> bytes:
+    """The environment that a process was started with; empty if it has ended or is none of ours."""
     try:
-        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:  # noqa: PTH123 - ten times as fast, per process
-            environment = file.read(_LARGEST_ENVIRONMENT) or b""
+        return read_all(f"/proc/{pid}/environ")
     except OSError as error:
         if error.errno in EXHAUSTED:
             raise
-        return None
-    run_id, attempt = _value(environment, RUN_ID), _value(environment, ATTEMPT)
-    return (run_id, attempt) if run_id and attempt else None
+        return b""
+
+
+def _cookie_in(environment: bytes) -> Cookie:
+    """The cookie in an environment; two empty values if there is none."""
+    return _value(environment, RUN_ID), _value(environment, ATTEMPT)
 
 
 def _value(environment: bytes, name: str) -> bytes:

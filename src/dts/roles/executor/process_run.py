@@ -123,7 +123,7 @@ class ProcessWork:
 
     async def kill(self) -> None:
         """Kills everything below it."""
-        if self._over is None:
+        if self._over is None or self._over.done():
             return
         self._spare_until = 0.0
         await self._kill_all()

@@ -25,6 +25,9 @@ EXIT_FILE = "exit"
 STDOUT_FILE = "stdout"
 STDERR_FILE = "stderr"
 
+PAGE = 16 * 1024
+"""A file of /proc that fills it is read on; few do."""
+
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """Then it cannot be said that a process is gone because its file cannot be read."""
 
@@ -120,7 +123,7 @@ def read_stat(pid: int) -> Stat | None:
         OSError: the system had no descriptor or no memory left for a look.
     """
     try:
-        return parse_stat(_read(f"/proc/{pid}/stat"))
+        return parse_stat(read_all(f"/proc/{pid}/stat"))
     except ValueError:
         return None
     except OSError as error:
@@ -146,7 +149,7 @@ def parse_stat(line: bytes) -> Stat:
 def left_behind(directory: Path) -> Shim | None:
     """The supervisor that once ran in a directory, whether it lives or not."""
     try:
-        stat = parse_stat(_read(str(directory / PID_FILE)))
+        stat = parse_stat(read_all(str(directory / PID_FILE)))
     except (OSError, ValueError):
         return None
     return Shim(stat.pid, stat.started)
@@ -155,7 +158,7 @@ def left_behind(directory: Path) -> Shim | None:
 def read_exit(directory: Path) -> Exit | None:
     """What the supervisor wrote at the end; None if it did not, or died over it."""
     try:
-        text = _read(str(directory / EXIT_FILE)).decode()
+        text = read_all(str(directory / EXIT_FILE)).decode()
     except (OSError, UnicodeDecodeError):
         return None
     times, found, code = text.rpartition("exit ")
@@ -167,14 +170,14 @@ def read_exit(directory: Path) -> Exit | None:
 def peak_below(pid: int) -> int:
     """The most memory that a supervisor's command has had so far, in bytes; 0 if it cannot be known."""
     try:
-        children = _read(f"/proc/{pid}/task/{pid}/children").split()
+        children = read_all(f"/proc/{pid}/task/{pid}/children").split()
         return max((_peak(int(child)) for child in children), default=0)
     except (OSError, ValueError):
         return 0
 
 
 def _peak(pid: int) -> int:
-    _, found, rest = _read(f"/proc/{pid}/status").partition(b"VmHWM:")
+    _, found, rest = read_all(f"/proc/{pid}/status").partition(b"VmHWM:")
     return int(rest.split(None, 1)[0]) * 1024 if found else 0
 
 
@@ -184,9 +187,13 @@ def _spent(times: str) -> timedelta:
     return timedelta(seconds=sum(spent))
 
 
-def _read(path: str) -> bytes:
+def read_all(path: str) -> bytes:
+    """A small file, mostly of /proc: five times as fast as through a file object."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.read(descriptor, 64 * 1024)
+        content = os.read(descriptor, PAGE)
+        while content and len(content) % PAGE == 0 and (more := os.read(descriptor, PAGE)):
+            content += more
+        return content
     finally:
         os.close(descriptor)
