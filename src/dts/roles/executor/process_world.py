@@ -7,12 +7,11 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from signal import Signals
 
-from dts.domain.errors import InvalidArgument
-from dts.domain.template import render
+from dts.domain.template import PARAMETER, Value, check_template, render
 from dts.pb.dts.v1 import ProcessKind, Reason
 from dts.roles.executor.process_census import ATTEMPT, RUN_ID
 from dts.roles.executor.work import Job, Refused
@@ -23,12 +22,12 @@ INHERITED = ("HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 """All that a process has of the executor's own environment, beside PATH."""
 
 TOLD = {
-    "DTS_TASK": "task",
-    "DTS_SCHEDULED_AT": "scheduled_at",
-    "DTS_PREVIOUS_SUCCESS_AT": "previous_success_at",
-    "DTS_NODE": "node",
+    "DTS_TASK": "{{ task }}",
+    "DTS_SCHEDULED_AT": "{{ scheduled_at }}",
+    "DTS_PREVIOUS_SUCCESS_AT": "{{ previous_success_at }}",
+    "DTS_NODE": "{{ node }}",
 }
-"""Variables, and the names that their values have in templates."""
+"""Variables that every process has; instants as RFC 3339 writes them, in UTC, empty if there was none."""
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _NOT_IN_A_VARIABLE = re.compile(r"[^A-Z0-9_]", re.ASCII)
@@ -74,23 +73,17 @@ def world(job: Job, house: House, *, home: Path) -> World:
     return World(tuple(command), environment, cwd, stop_signal(kind.stop_signal))
 
 
-def template_values(job: Job, *, node: str) -> dict[str, str]:
-    """What templates may name; an instant that there was not is empty."""
-    previous = job.previous_success_at
-    values = {
+def template_values(job: Job, *, node: str) -> dict[str, Value]:
+    """What templates may name."""
+    values: dict[str, Value] = {
         "run_id": str(job.run_id),
         "task": job.spec.task,
-        "attempt": str(job.attempt),
-        "scheduled_at": rfc3339(job.scheduled_at),
-        "previous_success_at": rfc3339(previous) if previous else "",
+        "attempt": job.attempt,
+        "scheduled_at": job.scheduled_at.astimezone(UTC),
+        "previous_success_at": job.previous_success_at and job.previous_success_at.astimezone(UTC),
         "node": node,
     }
-    return values | {f"param.{name}": value for name, value in job.parameters.items()}
-
-
-def rfc3339(at: datetime) -> str:
-    """An instant as RFC 3339 writes it, in UTC: 2026-01-31T12:00:00Z."""
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return values | {PARAMETER + name: value for name, value in job.parameters.items()}
 
 
 def stop_signal(name: str) -> Signals:
@@ -114,15 +107,15 @@ def _kind_of(job: Job) -> ProcessKind:
     return kind
 
 
-def _environment(job: Job, kind: ProcessKind, house: House, values: Mapping[str, str]) -> dict[str, str]:
+def _environment(job: Job, kind: ProcessKind, house: House, values: Mapping[str, Value]) -> dict[str, str]:
     """The later wins, but what names the attempt wins over all: by it the processes of a run are found."""
     environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
     environment["PATH"] = ":".join([*map(str, house.path), os.environ.get("PATH") or DEFAULT_PATH])
     environment |= house.environment
-    environment |= {name: values[value] for name, value in TOLD.items()}
+    environment |= {name: render(text, values) for name, text in TOLD.items()}
     environment |= {parameter_variable(name): value for name, value in job.parameters.items()}
     environment |= {_variable(name): _rendered(text, values, f"variable {name}") for name, text in kind.env.items()}
-    environment |= {RUN_ID: values["run_id"], ATTEMPT: values["attempt"]}
+    environment |= {RUN_ID: str(job.run_id), ATTEMPT: str(job.attempt)}
     return {name: _no_nul(value, f"variable {name}") for name, value in environment.items()}
 
 
@@ -139,13 +132,10 @@ def _variable(name: str) -> str:
     return name
 
 
-def _rendered(text: str, values: Mapping[str, str], where: str) -> str:
-    try:
-        return _no_nul(render(text, values), where)
-    except InvalidArgument as error:
-        raise _invalid(f"{where}: {error.violations[0].message}") from error
-    except ValueError as error:
-        raise _invalid(f"{where}: {error}") from error
+def _rendered(text: str, values: Mapping[str, Value], where: str) -> str:
+    if wrong := check_template(text):
+        raise _invalid(f"{where} {wrong}")
+    return _no_nul(render(text, values), where)
 
 
 def _no_nul(text: str, where: str) -> str:
