@@ -2,6 +2,132 @@
 
 from __future__ import annotations
 
-from support.engine import docker_host, own_engine
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from uuid import UUID, uuid4
 
-__all__ = ["docker_host", "own_engine"]
+import pytest
+
+from dts.docker.engine import Engine
+from dts.pb.dts.v1 import ContainerKind, Kind, LogStream, PullPolicy, Resources, WorkSpec
+from dts.roles.executor.container import ContainerRunner
+from dts.roles.executor.work import Ended, Job, Work
+from support.engine import IMAGE, Api, docker_host, own_engine
+from support.polling import eventually
+
+__all__ = ["bench", "docker_host", "own_engine"]
+
+SCHEDULED_AT = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Printed:
+    """What attempts printed."""
+
+    def __init__(self) -> None:
+        self.bytes: dict[LogStream, bytearray] = defaultdict(bytearray)
+
+    async def emit(self, stream: LogStream, content: bytes) -> None:
+        self.bytes[stream] += content
+
+    @property
+    def out(self) -> str:
+        return self.bytes[LogStream.STDOUT].decode()
+
+    @property
+    def err(self) -> str:
+        return self.bytes[LogStream.STDERR].decode()
+
+
+@dataclass
+class Bench:
+    """A runner on an engine, and the way to look at the engine past it."""
+
+    api: Api
+    engine: Engine
+    owner: str
+    runner: ContainerRunner
+    printed: Printed = field(default_factory=Printed)
+    _attempts: Iterator[int] = field(default_factory=lambda: count(1))
+
+    @classmethod
+    @asynccontextmanager
+    async def on(cls, host: str, owner: str = "") -> AsyncIterator[Bench]:
+        owner = owner or f"test-{uuid4()}"
+        engine = Engine.connect(host)
+        bench = cls(Api(host), engine, owner, new_runner(engine, owner))
+        try:
+            yield bench
+        finally:
+            await engine.close()
+            bench._clear()
+
+    def job(self, script: str = "", *, resources: Resources | None = None, **kind) -> Job:
+        """A job that runs a script, or what `kind` says."""
+        given = {"image": IMAGE, "pull": PullPolicy.NEVER, "command": ["sh", "-c", script]} | kind
+        spec = WorkSpec(task="night", kind=Kind(container=ContainerKind(**given)), resources=resources)
+        return Job(
+            run_id=uuid4(),
+            attempt=next(self._attempts),
+            scheduled_at=SCHEDULED_AT,
+            previous_success_at=None,
+            spec=spec,
+            parameters={"color": "red"},
+        )
+
+    async def start(self, job: Job) -> Work:
+        work = await self.runner.prepare(job)
+        await work.start()
+        return work
+
+    async def run(self, job: Job) -> Ended:
+        work = await self.start(job)
+        try:
+            return await asyncio.wait_for(work.wait(self.printed.emit), 60)
+        finally:
+            await work.discard()
+
+    async def has_printed(self, text: str) -> None:
+        await eventually(lambda: text in self.printed.out)
+
+    @asynccontextmanager
+    async def successor(self) -> AsyncIterator[Bench]:
+        """What the next incarnation of the executor has."""
+        async with Bench.on(self.api.host, self.owner) as bench:
+            yield bench
+
+    def containers(self) -> dict[str, str]:
+        """Name and state of all containers of the owner."""
+        found = self.api.containers(f"dts.owner={self.owner}")
+        return {one["Names"][0].removeprefix("/"): one["State"] for one in found}
+
+    def _clear(self) -> None:
+        with suppress(OSError):
+            for one in self.api.containers(f"dts.owner={self.owner}"):
+                self.api.remove(one["Id"])
+
+
+def new_runner(engine: Engine, owner: str) -> ContainerRunner:
+    return ContainerRunner(engine=engine, node="n1", owner=owner, now=now, rand=lambda: 0.5, pull_pause=0.01)
+
+
+def name(job: Job) -> str:
+    return f"dts-{job.run_id}-{job.attempt}"
+
+
+def key(job: Job) -> tuple[UUID, int]:
+    return job.run_id, job.attempt
+
+
+@pytest.fixture
+async def bench(docker_host: str) -> AsyncIterator[Bench]:
+    async with Bench.on(docker_host) as bench:
+        yield bench

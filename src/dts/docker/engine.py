@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,8 +74,9 @@ class ExitWatch:
 class Engine:
     """One engine. Every call may raise what `dts.docker.errors.asked` names."""
 
-    def __init__(self, docker: Docker, host: str) -> None:
+    def __init__(self, docker: Docker, connector: aiohttp.BaseConnector, host: str) -> None:
         self._docker = docker
+        self._connector = connector
         self.host = host
 
     @classmethod
@@ -89,11 +90,15 @@ class Engine:
             InvalidArgument: the address is of another kind.
         """
         host = host or DEFAULT_HOST
-        return cls(Docker(url=host, connector=_connector(host)), host)
+        connector = _connector(host)
+        # With a connector of ours, aiodocker takes the address as the beginning of each URL.
+        url = "unix://localhost" if isinstance(connector, aiohttp.UnixConnector) else host
+        return cls(Docker(url=url, connector=connector), connector, host)
 
     async def close(self) -> None:
         """Closes all connections."""
         await self._docker.close()
+        await self._connector.close()
 
     async def missing(self) -> str:
         """Why there is no engine, in one line; empty if there is one."""
@@ -213,7 +218,7 @@ class Engine:
         ):
             return read_usage(await response.json())
 
-    async def logs(self, container: str, *, since: str, follow: bool) -> AsyncIterator[list[Piece]]:
+    async def logs(self, container: str, *, since: str, follow: bool) -> AsyncGenerator[list[Piece]]:
         """What a container printed, as it comes. Ends with the container; waiting has no limit.
 
         Args:

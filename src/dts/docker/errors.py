@@ -30,8 +30,8 @@ _FAMILY: Mapping[int, type[DtsError]] = {
     404: NotFound,
     409: Conflict,
     503: Unavailable,
-    900: Unavailable,  # aiodocker could not connect
 }
+_NOT_REACHED = 900  # aiodocker's own
 
 
 @asynccontextmanager
@@ -63,10 +63,19 @@ async def asked(what: str, *, within: float | None) -> AsyncIterator[asyncio.Tim
 def translated(error: DockerError) -> DtsError:
     """The engine's refusal as an error of ours, with its own words."""
     words = sentence(error.message)
+    if error.status == _NOT_REACHED:
+        return Unavailable(f"the engine cannot be reached: {_cause(error)}")
     if error.status == 400:
         return InvalidArgument.of("container", "engine.refused", words)
     family = _FAMILY.get(error.status)
     return family(words) if family else FailedPrecondition(words, code="engine_error")
+
+
+def _cause(error: DockerError) -> str:
+    """What the operating system said; aiodocker names an address that is not ours."""
+    cause = error.__context__
+    words = getattr(cause, "strerror", None) or (type(cause).__name__ if cause else "no connection")
+    return sentence(words)
 
 
 def sentence(message: str) -> str:

@@ -15,6 +15,7 @@ _BEFORE_ALL = 1  # engines write "never" as an instant of year 1
 class Container:
     """A container as `inspect` shows it.
 
+    image: id of its image.
     status: created, running, paused, restarting, removing, exited or dead.
     error: why it could not start; empty if it could.
     started_at, finished_at: by the engine's clock; None if it never did.
@@ -22,6 +23,7 @@ class Container:
 
     id: str
     name: str
+    image: str
     status: str
     exit_code: int
     oom_killed: bool
@@ -80,6 +82,7 @@ def read_container(data: Mapping[str, Any]) -> Container:
     return Container(
         id=data["Id"],
         name=data["Name"].removeprefix("/"),
+        image=data["Image"],
         status=state["Status"],
         exit_code=state["ExitCode"],
         oom_killed=state["OOMKilled"],

@@ -1,0 +1,97 @@
+"""The image of a container: pulled by policy, once for all who want it, with patience for registries that are down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from dts.docker.engine import Engine
+from dts.docker.values import Image
+from dts.domain.errors import DtsError, NotFound, Unavailable
+from dts.pb.dts.v1 import PullPolicy, Reason
+from dts.roles.executor.work import Refused
+
+TRIES = 4
+FIRST_PAUSE = 1.0
+
+
+class Images:
+    """The images of one engine.
+
+    Args:
+        engine: which.
+        rand: from 0 to 1, for jitter.
+        first_pause: seconds before a pull is tried again; doubled each time.
+    """
+
+    def __init__(self, engine: Engine, *, rand: Callable[[], float], first_pause: float = FIRST_PAUSE) -> None:
+        self._engine = engine
+        self._rand = rand
+        self._first_pause = first_pause
+        self._pulls: dict[str, asyncio.Task[None]] = {}
+
+    async def digest(self, reference: str, policy: PullPolicy) -> str:
+        """Makes sure that the node has an image and answers its digest; the image's id if it has none.
+
+        Raises:
+            Refused: the image cannot be had.
+        """
+        try:
+            if policy == PullPolicy.ALWAYS:
+                await self._pull(reference)
+            return digest_of(reference, await self._image(reference, policy))
+        except NotFound as error:
+            raise Refused(Reason.IMAGE_PULL, f"there is no image {reference}: {error.message}") from error
+        except DtsError as error:
+            raise Refused(Reason.IMAGE_PULL, f"the image {reference} could not be had: {error.message}") from error
+
+    async def _image(self, reference: str, policy: PullPolicy) -> Image:
+        try:
+            return await self._engine.image(reference)
+        except NotFound as error:
+            if policy == PullPolicy.NEVER:
+                sentence = f"the node does not have the image {reference}, and the task says never to pull it"
+                raise Refused(Reason.IMAGE_PULL, sentence) from error
+        await self._pull(reference)
+        return await self._engine.image(reference)
+
+    async def _pull(self, reference: str) -> None:
+        """One pull for all who want the same image at the same time; it goes on if one of them is cancelled."""
+        pull = self._pulls.get(reference)
+        if pull is None:
+            pull = self._pulls[reference] = asyncio.create_task(self._pulled(reference), name=f"pull {reference}")
+            pull.add_done_callback(lambda done: self._forget(reference, done))
+        await asyncio.shield(pull)
+
+    def _forget(self, reference: str, pull: asyncio.Task[None]) -> None:
+        del self._pulls[reference]
+        if not pull.cancelled():
+            pull.exception()  # whoever waited has it; nobody may be left
+
+    async def _pulled(self, reference: str) -> None:
+        pause = self._first_pause
+        for left in reversed(range(TRIES)):
+            try:
+                return await self._engine.pull(reference)
+            except (NotFound, Unavailable) as error:
+                if not left or not _passing(error):
+                    raise
+            await asyncio.sleep(pause * (0.5 + self._rand() / 2))
+            pause *= 2
+        return None
+
+
+def digest_of(reference: str, image: Image) -> str:
+    """The digest under which the repository of a reference has the image; its id if it has none."""
+    repository = reference.partition("@")[0]
+    head, slash, last = repository.rpartition("/")
+    repository = f"{head}{slash}{last.partition(':')[0]}"
+    of_repository = [digest for digest in image.digests if digest.partition("@")[0].endswith(repository)]
+    digests = of_repository or list(image.digests)
+    return digests[0].partition("@")[2] if digests else image.id
+
+
+def _passing(error: DtsError) -> bool:
+    """Whether a pull that failed so may succeed in a moment; registries answer refusals in words only."""
+    words = error.message.lower()
+    return isinstance(error, Unavailable) and not any(word in words for word in ("not found", "unknown", "denied"))
