@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from betterproto2 import Message
 from grpclib.encoding.base import CodecBase
 
 from dts.domain.errors import InvalidArgument
+from dts.rpc.descriptors import descriptor_pool
 
 
 class Raw(bytes):
@@ -45,3 +47,44 @@ class Codec(CodecBase):
             return message_type.parse(data) if issubclass(message_type, Message) else message_type.FromString(data)
         except Exception as error:  # what a parser raises on hostile bytes has no common root
             raise InvalidArgument.of("message", "message.malformed", f"is no {message_type.__name__}") from error
+
+
+class RequestCodec(Codec):
+    """Reads what strangers send: betterproto2 takes a string that ends too early, and a number where a string belongs.
+
+    Google's parser reads each message first. It refuses what is no message and drops what the contract does not know,
+    a field of another type included.
+    """
+
+    _PACKAGE = "dts.pb."
+
+    def __init__(self) -> None:
+        self._parsers: dict[type[Message], Any] = {}
+
+    def decode(self, data: bytes, message_type: Any) -> Any:
+        """The message in the bytes.
+
+        Raises:
+            InvalidArgument: they are no such message.
+        """
+        if issubclass(message_type, Message):
+            data = self._cleaned(data, message_type)
+        return super().decode(data, message_type)
+
+    def _cleaned(self, data: bytes, message_type: type[Message]) -> bytes:
+        parser = self._parsers.get(message_type)
+        if parser is None:
+            parser = self._parsers[message_type] = self._parser(message_type)
+        message = super().decode(data, parser)
+        message.DiscardUnknownFields()
+        return bytes(message.SerializeToString())
+
+    def _parser(self, message_type: type[Message]) -> Any:
+        from google.protobuf.message_factory import GetMessageClass  # type: ignore[import-untyped]  # noqa: PLC0415 - only servers pay
+
+        package = message_type.__module__.removeprefix(self._PACKAGE)
+        return GetMessageClass(self._pool.FindMessageTypeByName(f"{package}.{message_type.__name__}"))
+
+    @cached_property
+    def _pool(self) -> Any:
+        return descriptor_pool()

@@ -15,7 +15,7 @@ from h2.errors import ErrorCodes
 
 from dts.rpc.auth import TokenCheck
 from dts.rpc.calls import ConnectionCalls, Desk
-from dts.rpc.codec import Codec
+from dts.rpc.codec import RequestCodec
 from dts.rpc.guard import ServerProtocol
 from dts.rpc.health import HealthBoard
 from dts.rpc.limits import INTERNAL_MESSAGE_BYTES, KIB, MIB, Limits
@@ -80,7 +80,7 @@ class RpcServer:
         self.health = HealthBoard(services)
         self._limits = limits
         served = [*services, self.health.service, *reflection([*services, self.health.service])]
-        self._desk = Desk(_routes(served), TokenCheck(token), Codec(), limits)
+        self._desk = Desk(_routes(served), TokenCheck(token), RequestCodec(), limits)
         self._config = KEEPALIVE.__for_server__()
         self._connections: set[ServerProtocol] = set()
         self._empty = asyncio.Event()
