@@ -322,7 +322,7 @@ async def test_time_and_memory_are_told(runner):
 
 async def test_the_memory_of_the_executor_is_not_the_works(runner):
     ballast = bytearray(400 << 20)
-    end, _ = await run(runner, make_job("sleep", "0.2"))
+    end, _ = await run(runner, make_job("sleep", "0.6"))
     assert len(ballast) > end.peak_memory > 0
     assert end.peak_memory < 50 << 20
 
@@ -631,10 +631,9 @@ async def test_a_strangers_process_with_the_same_number_is_not_taken_for_the_wor
     (directory / EXIT_FILE).unlink()
     stranger = await asyncio.create_subprocess_exec("sleep", "60", start_new_session=True)
     stat = read_stat(stranger.pid)
-    pid, rest = (directory / PID_FILE).read_text().split(" ", 1)
-    own_start = rest.split()[19 + 1]
+    _, rest = (directory / PID_FILE).read_text().split(" ", 1)
+    own_start = rest.split()[20]
     for line in (f"{stranger.pid} {rest}", f"{stranger.pid} {rest}".replace(own_start, str(stat.started))):
-        assert pid not in line.split()[:1]
         (directory / PID_FILE).write_text(line)
         found = await make_runner(tmp_path / "runs").find([job])
         end, _ = await ended(found[job.key])
