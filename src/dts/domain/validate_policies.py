@@ -1,0 +1,107 @@
+"""Whether the policies of a task are possible."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import timedelta
+from enum import IntEnum
+
+from dts.domain.constraints import parse_constraint
+from dts.domain.durations import format_duration
+from dts.domain.validate_text import Findings
+from dts.pb.dts.v1 import Backoff, Catchup, NodeLoss, Overlap, Policies, Resources, TaskSpec
+
+CONSTRAINTS = 32
+EXIT_CODES = 64
+CPUS = 1024.0
+LEAST_MEMORY = 6 * 1024 * 1024
+MOST_MEMORY = 1 << 44
+SECOND = timedelta(seconds=1)
+DAY = timedelta(days=1)
+MILLISECOND = timedelta(milliseconds=1)
+
+DURATIONS: dict[str, tuple[timedelta, timedelta]] = {
+    "catchup_window": (SECOND, 3650 * DAY),
+    "start_deadline": (SECOND, 7 * DAY),
+    "timeout": (SECOND, 30 * DAY),
+    "stop_grace": (timedelta(0), timedelta(hours=1)),
+    "node_loss_wait": (timedelta(0), 7 * DAY),
+}
+NUMBERS: dict[str, tuple[int, int]] = {
+    "max_parallel": (1, 1000),
+    "group_limit": (1, 1000),
+    "queue_limit": (1, 100_000),
+    "catchup_max": (1, 100_000),
+    "retries": (0, 100),
+}
+ENUMS: dict[str, type[IntEnum]] = {"overlap": Overlap, "catchup": Catchup, "on_node_loss": NodeLoss}
+"""The range of each policy, both ends included."""
+
+_GROUP = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?", re.ASCII)
+
+
+def check_policies(spec: TaskSpec, findings: Findings) -> None:
+    """Every policy within its range, and none that means nothing."""
+    policies = spec.policies
+    if policies is None:
+        return
+    for name, bounds in DURATIONS.items():
+        _check_duration(name, getattr(policies, name), *bounds, findings)
+    for name, (low, high) in NUMBERS.items():
+        value = getattr(policies, name)
+        if value is not None and not low <= value <= high:
+            findings.refuse(name, "policy.range", f"is a whole number from {low} to {high}")
+    for name, kind in ENUMS.items():
+        if getattr(policies, name) not in set(kind):
+            words = ", ".join(member.name.lower() for member in kind if member and member.name)
+            findings.refuse(name, "policy.unknown", f"is one of {words}")
+    _check_group(policies, findings)
+    _check_backoff(policies.backoff, findings)
+    _check_constraints(policies, findings)
+    _check_resources(policies.resources, findings)
+    if policies.catchup is Catchup.ALL and policies.catchup_window is None:
+        findings.refuse("catchup_window", "catchup.window", "must be given with catchup all: how old a tick may be")
+    codes = policies.retry_exit_codes
+    if len(codes) > EXIT_CODES or not all(0 <= code <= 255 for code in codes):
+        findings.refuse("retry_exit_codes", "policy.range", f"are at most {EXIT_CODES} numbers from 0 to 255")
+
+
+def _check_duration(name: str, value: timedelta | None, low: timedelta, high: timedelta, findings: Findings) -> None:
+    if value is not None and not low <= value <= high:
+        findings.refuse(name, "policy.range", f"is from {format_duration(low)} to {format_duration(high)}")
+
+
+def _check_group(policies: Policies, findings: Findings) -> None:
+    if policies.group and not _GROUP.fullmatch(policies.group):
+        findings.refuse("group", "group.invalid", "is 1 to 63 of a-z, 0-9, '.', '_' and '-'")
+    if policies.group_limit is not None and not policies.group:
+        findings.refuse("group_limit", "group.missing", "means nothing without a group")
+
+
+def _check_backoff(backoff: Backoff | None, findings: Findings) -> None:
+    if backoff is None:
+        return
+    _check_duration("backoff.initial", backoff.initial, MILLISECOND, DAY, findings)
+    _check_duration("backoff.max", backoff.max, MILLISECOND, 7 * DAY, findings)
+    if backoff.factor is not None and not 1 <= backoff.factor <= 100:
+        findings.refuse("backoff.factor", "policy.range", "is a number from 1 to 100")
+
+
+def _check_constraints(policies: Policies, findings: Findings) -> None:
+    if len(policies.constraints) > CONSTRAINTS:
+        findings.refuse("constraints", "constraints.many", f"are {len(policies.constraints)}; at most {CONSTRAINTS}")
+    for number, text in enumerate(policies.constraints[:CONSTRAINTS]):
+        try:
+            parse_constraint(text)
+        except ValueError as error:
+            findings.refuse(f"constraints[{number}]", "constraints.invalid", str(error))
+
+
+def _check_resources(resources: Resources | None, findings: Findings) -> None:
+    if resources is None:
+        return
+    if not (math.isfinite(resources.cpus) and 0 <= resources.cpus <= CPUS):
+        findings.refuse("resources.cpus", "resources.range", f"is a number of processors from 0 to {CPUS:g}")
+    if resources.memory != 0 and not LEAST_MEMORY <= resources.memory <= MOST_MEMORY:
+        findings.refuse("resources.memory", "resources.range", "is at least 6 MiB and at most 16 TiB, or 0 for none")
