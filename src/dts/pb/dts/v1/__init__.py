@@ -101,6 +101,7 @@ __all__ = (
     "NodeRecall",
     "NodeState",
     "NoopKind",
+    "Notice",
     "OneShot",
     "Overlap",
     "PageRunsRequest",
@@ -170,7 +171,6 @@ __all__ = (
     "UpdateTaskRequest",
     "UpdateTaskResponse",
     "VolumeMount",
-    "Warning",
     "WatchRequest",
     "WatchResponse",
     "WatchRunRequest",
@@ -1073,7 +1073,7 @@ class AppliedTask(betterproto2.Message):
     Its definition before; absent for a new task.
     """
 
-    warnings: "list[Warning]" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, repeated=True)
+    warnings: "list[Notice]" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     What is allowed but may surprise.
     """
@@ -1692,7 +1692,7 @@ class CreateTaskResponse(betterproto2.Message):
     As stored.
     """
 
-    warnings: "list[Warning]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
+    warnings: "list[Notice]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     What is allowed but may surprise.
     """
@@ -3094,6 +3094,31 @@ default_message_pool.register_message("dts.v1", "NoopKind", NoopKind)
 
 
 @dataclass(eq=False, repr=False)
+class Notice(betterproto2.Message):
+    """
+    Something that is allowed but may surprise.
+    """
+
+    field: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Path of the field.
+    """
+
+    code: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    A constant such as schedule.uneven_step.
+    """
+
+    message: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    A sentence.
+    """
+
+
+default_message_pool.register_message("dts.v1", "Notice", Notice)
+
+
+@dataclass(eq=False, repr=False)
 class OneShot(betterproto2.Message):
     """
     One instant: RFC 3339 with an offset, or a local time that is read in the schedule's zone.
@@ -3430,7 +3455,7 @@ class PreviewScheduleResponse(betterproto2.Message):
     The next two clock changes of the zone that touch the schedule.
     """
 
-    warnings: "list[Warning]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
+    warnings: "list[Notice]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     What is allowed but may surprise.
     """
@@ -4788,7 +4813,7 @@ class UpdateTaskResponse(betterproto2.Message):
     As stored.
     """
 
-    warnings: "list[Warning]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
+    warnings: "list[Notice]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     What is allowed but may surprise.
     """
@@ -4820,31 +4845,6 @@ class VolumeMount(betterproto2.Message):
 
 
 default_message_pool.register_message("dts.v1", "VolumeMount", VolumeMount)
-
-
-@dataclass(eq=False, repr=False)
-class Warning(betterproto2.Message):
-    """
-    Something that is allowed but may surprise.
-    """
-
-    field: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
-    """
-    Path of the field.
-    """
-
-    code: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
-    """
-    A constant such as schedule.uneven_step.
-    """
-
-    message: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
-    """
-    A sentence.
-    """
-
-
-default_message_pool.register_message("dts.v1", "Warning", Warning)
 
 
 @dataclass(eq=False, repr=False)

@@ -1,0 +1,70 @@
+"""Applying a whole set of definitions: what is new, what differs, what is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from dts.domain.errors import Violation
+from dts.pb.dts.v1 import AppliedChange, AppliedTask, Notice, Task, TaskAction, TaskChange, TaskSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A definition that was checked. warnings: what is allowed but may surprise."""
+
+    spec: TaskSpec
+    warnings: Sequence[Violation]
+
+
+def plan(
+    wanted: Sequence[Wanted], present: Mapping[str, Task], *, prune: bool, new_id: Callable[[], UUID]
+) -> tuple[list[TaskChange], list[AppliedTask]]:
+    """The changes to save, and what to tell. present: every task that matters, by name."""
+    changes: list[TaskChange] = []
+    told: list[AppliedTask] = []
+    for item in wanted:
+        change, said = _plan_one(item, present.get(item.spec.name), new_id)
+        changes += [change] if change else []
+        told.append(said)
+    if prune:
+        names = {item.spec.name for item in wanted}
+        gone = [task for name, task in sorted(present.items()) if name not in names]
+        changes += [_change(TaskAction.DELETE, task) for task in gone]
+        told += [_said(_name(task), AppliedChange.DELETED, task, ()) for task in gone]
+    return changes, told
+
+
+def _plan_one(item: Wanted, before: Task | None, new_id: Callable[[], UUID]) -> tuple[TaskChange | None, AppliedTask]:
+    name = item.spec.name
+    if before is None:
+        change = TaskChange(action=TaskAction.CREATE, task_id=str(new_id()), spec=item.spec)
+        return change, _said(name, AppliedChange.CREATED, None, item.warnings)
+    if before.spec is not None and same(before.spec, item.spec):
+        return None, _said(name, AppliedChange.UNCHANGED, before, item.warnings)
+    change = _change(TaskAction.UPDATE, before, item.spec)
+    return change, _said(name, AppliedChange.UPDATED, before, item.warnings)
+
+
+def same(one: TaskSpec, other: TaskSpec) -> bool:
+    """Whether two definitions mean the same: an absent message and an empty one do."""
+    return one.to_dict() == other.to_dict()
+
+
+def warnings_of(violations: Sequence[Violation]) -> list[Notice]:
+    """Findings as they travel."""
+    return [Notice(field=found.field, code=found.code, message=found.message) for found in violations]
+
+
+def _change(action: TaskAction, task: Task, spec: TaskSpec | None = None) -> TaskChange:
+    return TaskChange(action=action, task_id=task.id, spec=spec, expected_version=task.version)
+
+
+def _said(name: str, change: AppliedChange, before: Task | None, warnings: Sequence[Violation]) -> AppliedTask:
+    spec = before.spec if before is not None else None
+    return AppliedTask(name=name, change=change, before=spec, warnings=warnings_of(warnings))
+
+
+def _name(task: Task) -> str:
+    return task.spec.name if task.spec else ""
