@@ -48,7 +48,15 @@ class Api:
 
     host: str
 
-    def call(self, method: str, path: str, body: bytes | None = None, *, timeout: float = 60.0) -> bytes:
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        content: str = "application/x-tar",
+        timeout: float = 60.0,
+    ) -> bytes:
         """The body of the answer.
 
         Raises:
@@ -56,16 +64,16 @@ class Api:
         """
         connection = _connection(self.host, timeout)
         try:
-            connection.request(method, path, body=body, headers={"Content-Type": "application/x-tar"} if body else {})
+            connection.request(method, path, body=body, headers={"Content-Type": content} if body else {})
             answer = connection.getresponse()
-            content = answer.read()
+            answered = answer.read()
         except http.client.HTTPException as error:
             raise OSError(f"{method} {path}: {error!r}") from error
         finally:
             connection.close()
         if answer.status >= 400:
-            raise OSError(f"{method} {path}: {answer.status} {content.decode(errors='replace').strip()}")
-        return content
+            raise OSError(f"{method} {path}: {answer.status} {answered.decode(errors='replace').strip()}")
+        return answered
 
     def answers(self) -> bool:
         """Whether there is an engine."""

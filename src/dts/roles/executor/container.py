@@ -88,7 +88,7 @@ class ContainerRunner:
         except BaseException:
             self._held.discard(job.key)
             raise
-        work = self._work(job.key, container, digest=digest, created=created, final=not kind.mounts)
+        work = self._work(job.key, container, digest=digest, created=created)
         await work.listen()
         return work
 
@@ -181,14 +181,13 @@ class ContainerRunner:
         else:
             self._left.discard(container)
 
-    def _work(self, key: Key, container: str, *, digest: str, created: bool, final: bool = False) -> ContainerWork:
+    def _work(self, key: Key, container: str, *, digest: str, created: bool) -> ContainerWork:
         return ContainerWork(
             self._engine,
             container,
             image_digest=digest,
             vigil=Vigil(self._engine, container, now=self._now),
             created=created,
-            final=final,
             discarded=lambda removed: self._discarded(key, container, removed=removed),
         )
 

@@ -33,6 +33,9 @@ LONGEST_PAUSE = 2.0
 MARGIN = timedelta(seconds=1)
 """FinishedAt may lie a little before StartedAt, and an engine's clock a little beside ours."""
 
+SETTLE = timedelta(seconds=15)
+"""How long an engine that was restarted may take to end what it does not keep: ten seconds for the stop signal."""
+
 KILLED = 137
 BY_THE_ENGINE = frozenset({0, KILLED, 143, 255})
 """What an engine that stops, dies or is restarted leaves as the exit code of what it took along."""
@@ -96,6 +99,7 @@ class Vigil:
         self._container = container
         self._now = now
         self._answer: asyncio.Task[int] | None = None
+        self._settled_at: datetime | None = None
 
     async def begin(self) -> None:
         """Opens the connection on which the engine will say how it ended; before the start, so that none is missed."""
@@ -130,7 +134,7 @@ class Vigil:
         while True:
             code = await self._live_answer()
             if code is not None:
-                return await self._witnessed(code)
+                return End(None) if self._by_the_engine(code) else await self._witnessed(code)
             end = await self._from_notes(since=self._now() if self._answer else None)
             if end is not None:
                 return end
@@ -148,6 +152,10 @@ class Vigil:
         with suppress(DtsError):
             return answer.result()
         return None
+
+    def _by_the_engine(self, code: int) -> bool:
+        """Whether an engine that was just restarted may have ended it: it kills what it does not mean to keep."""
+        return self._settled_at is not None and self._now() < self._settled_at and code in BY_THE_ENGINE
 
     async def _is_over(self) -> bool:
         """Whether the engine has it as ended; no if it does not say."""
@@ -175,6 +183,8 @@ class Vigil:
         if seen is None:
             return End(None)
         if seen.alive:
+            if since is not None and not await self._same_engine(seen):
+                self._settled_at = self._now() + SETTLE
             return None
         self.close()
         if seen.unstarted:

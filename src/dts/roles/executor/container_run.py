@@ -28,9 +28,6 @@ LONGEST_PAUSE = 15.0
 DISCARD_TRIES = 3
 RETRY_SECONDS = 0.5
 
-COMMAND_FAILED = frozenset({126, 127})
-"""The image has no such command, or it cannot be executed."""
-
 
 class Meter:
     """What a container has used, looked at now and then: the engine forgets it at the end.
@@ -67,7 +64,6 @@ class ContainerWork:
         image_digest: of its image.
         vigil: waits for its end.
         created: whether it is known to be new; else it is looked at before it is started (rule N).
-        final: whether a command that is not in the image would be missing on any node.
         discarded: told at the end whether the container was removed.
     """
 
@@ -79,7 +75,6 @@ class ContainerWork:
         image_digest: str,
         vigil: Vigil,
         created: bool,
-        final: bool = False,
         discarded: Callable[[bool], None],
     ) -> None:
         self._engine = engine
@@ -87,7 +82,6 @@ class ContainerWork:
         self._image_digest = image_digest
         self._vigil = vigil
         self._created = created
-        self._final = final
         self._discarded = discarded
         self._meter = Meter(engine, container)
 
@@ -132,14 +126,7 @@ class ContainerWork:
             log.warning("the start of %s is in doubt: %s", self._container[:12], error)
             await self._resolve_doubt()
         except DtsError as error:
-            raise await self._start_refused(error) from error
-
-    async def _start_refused(self, error: DtsError) -> Refused:
-        final = False
-        with suppress(DtsError):
-            seen = await self._engine.inspect(self._container)
-            final = self._final and seen.exit_code in COMMAND_FAILED
-        return _refused(error.message, final=final)
+            raise _refused(f"the engine could not start it: {error.message}") from error
 
     async def _resolve_doubt(self) -> None:
         """Looks; never starts again. An engine that stays silent leaves it to `wait` to find out."""
@@ -223,8 +210,8 @@ class ContainerWork:
         return False
 
 
-def _refused(sentence: str, *, final: bool = False) -> Refused:
-    return Refused(Reason.ENGINE_ERROR, sentence, final=final)
+def _refused(sentence: str) -> Refused:
+    return Refused(Reason.ENGINE_ERROR, sentence)
 
 
 async def _cancelled(*tasks: asyncio.Task[None]) -> None:

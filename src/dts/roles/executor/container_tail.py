@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 from dts.docker.engine import Engine
 from dts.docker.logs import Piece, seconds_of
@@ -27,6 +30,9 @@ LAST_TRIES = 5
 SLACK_SECONDS = 10
 """Pieces of the two streams may be kept out of order by as long as a write takes."""
 
+PIECE_BYTES = 16 * 1024
+"""Engines cut longer lines in pieces of this size."""
+
 _STREAMS = {1: LogStream.STDOUT, 2: LogStream.STDERR}
 
 
@@ -39,6 +45,7 @@ class Cursor:
 
     at: str = ""
     seen: int = 0
+    _owes_newline: bool = False
     _to_skip: int = -1
 
     def rewind(self) -> None:
@@ -57,6 +64,15 @@ class Cursor:
         self.seen = self.seen + 1 if piece.at == self.at else 1
         self.at = piece.at
         return True
+
+    def content(self, piece: Piece) -> bytes:
+        """What was printed. Of a line that was cut, engines keep all but the newline: it is put back if more follows.
+
+        A short piece without one is the end of such a line, or of the output.
+        """
+        content = b"\n" + piece.content if self._owes_newline else piece.content
+        self._owes_newline = len(piece.content) < PIECE_BYTES and not piece.content.endswith(b"\n")
+        return content
 
 
 class Tail:
@@ -128,7 +144,7 @@ class Tail:
     async def _hand_on(self, pieces: list[Piece]) -> None:
         self._emitting = True
         try:
-            for stream, content in _joined(pieces):
+            for stream, content in _joined((p.stream, self._cursors[p.stream].content(p)) for p in pieces):
                 await self._emit(_STREAMS[stream], content)
         finally:
             self._emitting = False
@@ -141,12 +157,7 @@ class Tail:
         return f"{int(whole) - SLACK_SECONDS}.{nanos}"
 
 
-def _joined(pieces: list[Piece]) -> list[tuple[int, bytes]]:
+def _joined(printed: Iterable[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
     """Neighbours of the same stream as one: a call for each line would cost more than the line."""
-    runs: list[tuple[int, list[bytes]]] = []
-    for piece in pieces:
-        if runs and runs[-1][0] == piece.stream:
-            runs[-1][1].append(piece.content)
-        else:
-            runs.append((piece.stream, [piece.content]))
-    return [(stream, b"".join(contents)) for stream, contents in runs]
+    runs = groupby(printed, key=itemgetter(0))
+    return [(stream, b"".join(content for _, content in run)) for stream, run in runs]

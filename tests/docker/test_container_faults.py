@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+
+from conftest import Bench, key, name
+from dts.docker.engine import Engine
+from dts.domain.errors import Unavailable
+from dts.pb.dts.v1 import Reason
+from dts.roles.executor.work import Refused
+from support.engine import IMAGE
+from support.polling import eventually
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture
+async def own_bench(own_engine):
+    async with Bench.on(own_engine.host) as bench:
+        yield bench
+
+
+def starts(bench, job) -> int:
+    """How often the engine started the job's container."""
+    path = f"/events?since=1&until={int(time.time()) + 1}&filters=%7B%22event%22%3A%5B%22start%22%5D%7D"
+    return bench.api.call("GET", path).decode().count(f'"name":"{name(job)}"')
+
+
+# -- names (rule N)
+
+
+async def test_a_container_that_was_created_before_is_taken_over(bench):
+    job = bench.job("echo once")
+    await bench.runner.prepare(job)
+    async with bench.successor() as next_one:
+        work = await next_one.start(job)
+        assert (await work.wait(next_one.printed.emit)).exit_code == 0
+    assert next_one.printed.out == "once\n"
+
+
+async def test_what_was_started_before_is_not_started_again(bench):
+    job = bench.job("echo once; sleep 0.3")
+    await bench.start(job)
+    async with bench.successor() as next_one:
+        work = await next_one.start(job)
+        assert (await work.wait(next_one.printed.emit)).exit_code == 0
+        again = await next_one.start(job)
+        assert (await again.wait(next_one.printed.emit)).exit_code == 0
+    assert next_one.printed.out == "once\nonce\n"
+    assert starts(bench, job) == 1
+
+
+async def test_a_name_that_somebody_else_has_is_refused(bench):
+    job = bench.job()
+    body = f'{{"Image": "{IMAGE}", "Cmd": ["true"], "Labels": {{"dts.owner": "{bench.owner}"}}}}'
+    bench.api.call("POST", f"/containers/create?name={name(job)}", body.encode(), content="application/json")
+    with pytest.raises(Refused, match="another container has the name") as refused:
+        await bench.runner.prepare(job)
+    assert refused.value.reason is Reason.ENGINE_ERROR
+
+
+# -- the next incarnation of the executor
+
+
+async def test_a_successor_finds_what_runs_and_hands_on_its_log_from_the_beginning(bench):
+    job = bench.job("echo first; while [ ! -e /tmp/go ]; do sleep 0.02; done; echo last; exit 5")
+    work = await bench.start(job)
+    watching = asyncio.create_task(work.wait(bench.printed.emit))
+    await bench.has_printed("first")
+    watching.cancel()
+    async with bench.successor() as next_one:
+        found = await next_one.runner.find([job])
+        assert list(found) == [key(job)]
+        adopted = found[key(job)]
+        assert adopted.handle == work.handle
+        assert adopted.image_digest == work.image_digest
+        waiting = asyncio.create_task(adopted.wait(next_one.printed.emit))
+        await next_one.has_printed("first")
+        await next_one.touch(adopted.handle, "/tmp/go")
+        assert (await waiting).exit_code == 5
+        await adopted.discard()
+    assert next_one.printed.out == "first\nlast\n"
+    assert bench.containers() == {}
+
+
+@pytest.mark.parametrize("code", [0, 6])
+async def test_a_successor_finds_what_ended_while_nobody_looked(bench, code):
+    job = bench.job(f"echo done; exit {code}")
+    await bench.start(job)
+    await eventually(lambda: bench.containers() == {name(job): "exited"})
+    async with bench.successor() as next_one:
+        found = await next_one.runner.find([job])
+        assert (await found[key(job)].wait(next_one.printed.emit)).exit_code == code
+    assert next_one.printed.out == "done\n"
+
+
+async def test_a_successor_removes_what_belongs_to_none_of_the_jobs(bench):
+    kept, orphan, unstarted, ended = (bench.job("sleep 100") for _ in range(4))
+    await bench.start(kept)
+    await bench.start(orphan)
+    await bench.runner.prepare(unstarted)
+    await (await bench.start(ended)).kill()
+    async with Bench.on(bench.api.host) as other:
+        strange = other.job("sleep 100")
+        await other.start(strange)
+        async with bench.successor() as next_one:
+            found = await next_one.runner.find([kept, unstarted])
+            assert list(found) == [key(kept)]
+            assert next_one.containers() == {name(kept): "running"}
+        assert other.containers() == {name(strange): "running"}
+
+
+async def test_looking_for_old_work_leaves_new_work_alone(bench):
+    job = bench.job("sleep 100")
+    await bench.start(job)
+    assert await bench.runner.find([]) == {}
+    assert bench.containers() == {name(job): "running"}
+
+
+# -- somebody else's hands
+
+
+async def test_what_somebody_removed_by_force_is_lost_not_failed(bench):
+    work = await bench.start(bench.job("echo ready; sleep 100"))
+    waiting = asyncio.create_task(work.wait(bench.printed.emit))
+    await bench.has_printed("ready")
+    bench.api.remove(work.handle)
+    assert (await waiting).exit_code is None
+
+
+async def test_what_somebody_removed_before_its_start_is_refused(bench):
+    work = await bench.runner.prepare(bench.job())
+    bench.api.remove(work.handle)
+    with pytest.raises(Refused, match="No such container"):
+        await work.start()
+
+
+# -- the engine's own faults (rule W)
+
+
+async def test_what_an_engine_took_along_when_it_was_killed_is_lost_not_failed(own_bench, own_engine):
+    work = await own_bench.start(own_bench.job("echo ready; sleep 100"))
+    waiting = asyncio.create_task(work.wait(own_bench.printed.emit))
+    await own_bench.has_printed("ready")
+    own_engine.kill()
+    assert "cannot be reached" in await own_bench.runner.missing()
+    own_engine.start()
+    ended = await asyncio.wait_for(waiting, 30)
+    assert ended.exit_code is None
+    assert await own_bench.runner.missing() == ""
+    await work.discard()
+    assert own_bench.containers() == {}
+
+
+async def test_a_success_that_only_a_restarted_engine_remembers_is_not_known(own_bench, own_engine):
+    job = own_bench.job("true")
+    await own_bench.start(job)
+    await eventually(lambda: own_bench.containers() == {name(job): "exited"})
+    own_engine.stop()
+    own_engine.directory.joinpath("docker.pid").unlink(missing_ok=True)
+    own_engine.start()
+    own_engine.directory.joinpath("docker.pid").unlink()
+    async with own_bench.successor() as next_one:
+        found = await next_one.runner.find([job])
+        assert (await found[key(job)].wait(next_one.printed.emit)).exit_code is None
+
+
+async def test_a_success_that_was_noted_before_the_engine_was_restarted_counts(own_bench, own_engine):
+    job = own_bench.job("true")
+    await own_bench.start(job)
+    await eventually(lambda: own_bench.containers() == {name(job): "exited"})
+    await asyncio.sleep(1.1)  # what is noted within a second of the start of the engine may be its own doing
+    own_engine.stop()
+    own_engine.start()
+    async with own_bench.successor() as next_one:
+        found = await next_one.runner.find([job])
+        assert (await found[key(job)].wait(next_one.printed.emit)).exit_code == 0
+
+
+async def test_a_failure_stays_one_through_a_restart_of_the_engine(own_bench, own_engine):
+    job = own_bench.job("exit 4")
+    await own_bench.start(job)
+    await eventually(lambda: own_bench.containers() == {name(job): "exited"})
+    own_engine.stop()
+    own_engine.start()
+    async with own_bench.successor() as next_one:
+        found = await next_one.runner.find([job])
+        assert (await found[key(job)].wait(next_one.printed.emit)).exit_code == 4
+
+
+async def test_an_engine_that_hangs_loses_nothing(own_bench, own_engine):
+    job = own_bench.job("echo ready; while [ ! -e /tmp/go ]; do sleep 0.02; done; echo last; exit 3")
+    work = await own_bench.start(job)
+    waiting = asyncio.create_task(work.wait(own_bench.printed.emit))
+    await own_bench.has_printed("ready")
+    own_engine.pause()
+    try:
+        assert "in time" in await own_bench.runner.missing()
+    finally:
+        own_engine.resume()
+    await own_bench.touch(work.handle, "/tmp/go")
+    assert (await waiting).exit_code == 3
+    assert own_bench.printed.out == "ready\nlast\n"
+
+
+async def test_a_start_that_the_engine_did_not_confirm_is_never_sent_twice(own_bench, own_engine, monkeypatch):
+    monkeypatch.setattr("dts.docker.engine.CHANGE_SECONDS", 0.5)
+    monkeypatch.setattr("dts.docker.engine.CALL_SECONDS", 0.5)
+    job = own_bench.job("echo once")
+    work = await own_bench.runner.prepare(job)
+    own_engine.pause()
+    starting = asyncio.create_task(work.start())
+    await asyncio.sleep(1.2)
+    own_engine.resume()
+    with suppress(Refused):  # it was taken back before it ran
+        await starting
+        assert (await work.wait(own_bench.printed.emit)).exit_code == 0
+    assert starts(own_bench, job) <= 1
+
+
+async def test_without_an_engine_it_says_so(tmp_path):
+    engine = Engine.connect(f"unix://{tmp_path}/none.sock")
+    missing = await engine.missing()
+    with pytest.raises(Unavailable):
+        await engine.labelled("dts.owner", "x")
+    await engine.close()
+    assert missing == (
+        f"the Docker engine at unix://{tmp_path}/none.sock does not answer: "
+        "the engine cannot be reached: No such file or directory"
+    )
+
+
+async def test_a_container_that_cannot_be_removed_now_is_removed_later(own_bench, own_engine):
+    work = await own_bench.start(own_bench.job("sleep 100"))
+    own_engine.stop()
+    await work.discard()
+    own_engine.start()
+    await own_bench.runner.missing()
+    assert own_bench.containers() == {}
+
+
+async def test_a_stop_that_the_engine_does_not_hear_is_an_error(own_bench, own_engine):
+    work = await own_bench.start(own_bench.job("sleep 100"))
+    own_engine.stop()
+    with pytest.raises(Unavailable):
+        await work.stop(grace=timedelta(seconds=1))
