@@ -70,10 +70,11 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a container. exit_code: of a `die`."""
+    """Something that happened to a container."""
 
+    container: str
     action: str
-    exit_code: int | None
+    at: datetime
 
 
 def read_container(data: Mapping[str, Any]) -> Container:
@@ -112,8 +113,8 @@ def read_usage(data: Mapping[str, Any]) -> Usage:
 
 def read_event(data: Mapping[str, Any]) -> Event:
     """A line of `events`."""
-    code = data.get("Actor", {}).get("Attributes", {}).get("exitCode")
-    return Event(data.get("Action", ""), int(code) if code is not None else None)
+    at = datetime.fromtimestamp(data["timeNano"] / 1_000_000_000, UTC)
+    return Event(data["Actor"]["ID"], data["Action"], at)
 
 
 def instant(text: str) -> datetime | None:

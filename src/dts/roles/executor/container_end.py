@@ -12,13 +12,13 @@ What neither tells is not known, and so is an end that the restarted engine itse
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dts.docker.engine import Engine
-from dts.docker.values import Container
+from dts.docker.values import Container, Event
 from dts.domain.errors import Conflict, DeadlineExceeded, DtsError, NotFound, Unavailable
 from dts.pb.dts.v1 import Reason
 from dts.roles.executor.work import Refused
@@ -222,16 +222,28 @@ class Vigil:
         raise Refused(Reason.ENGINE_ERROR, NEVER_STARTED)
 
     async def _same_engine(self, seen: Container) -> bool:
-        """Whether the engine saw the start or the end itself: it forgets both when it is restarted."""
+        """Whether it is certain that the engine was not restarted since the container's start."""
         if seen.started_at is None:
             return False
         started = self._engine.started_at()
         if started is not None and started < seen.started_at - MARGIN:
             return True
         try:
-            return bool(await self._engine.events(seen.id, since=seen.started_at - MARGIN, until=self._now()))
+            events = await self._engine.events(since=seen.started_at - MARGIN, until=self._now())
         except DtsError:
             return False
+        return saw_it(events, seen.id)
+
+
+def saw_it(events: Sequence[Event], container: str) -> bool:
+    """Whether an engine with these memories saw the start of a container, or its end when it was settled.
+
+    It forgets all when it is restarted, and the oldest when there is much to remember.
+    """
+    if any(event.container == container and event.action == "start" for event in events):
+        return True
+    ends = [event.at for event in events if event.container == container and event.action == "die"]
+    return bool(ends) and events[0].at <= ends[-1] - SETTLE
 
 
 def start_failure(seen: Container) -> str:
