@@ -1,0 +1,84 @@
+"""The way to the server: its address and token, and the services behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from dts.domain.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from dts.pb.dts.v1 import SchedulerServiceStub, TaskDefinitionServiceStub
+
+SERVER = "127.0.0.1:7461"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """What people may call."""
+
+    tasks: TaskDefinitionServiceStub
+    scheduler: SchedulerServiceStub
+
+
+def call(work: Callable[[Client], Awaitable[T]]) -> T:
+    """Runs something with a client.
+
+    Raises:
+        DtsError: as the services say.
+    """
+
+    async def with_client() -> T:
+        async with connected() as client:
+            return await work(client)
+
+    return asyncio.run(with_client())
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[Client]:
+    """A client of the server that the environment names, or of the `dts dev` on this machine."""
+    from dts.pb.dts.v1 import SchedulerServiceStub, TaskDefinitionServiceStub
+    from dts.rpc.address import HostPort
+    from dts.rpc.channel import connect
+    from dts.rpc.stubs import stub
+
+    server, token = address()
+    try:
+        where = HostPort.parse(server)
+    except ValueError as error:
+        raise InvalidArgument.of("DTS_SERVER", "settings.invalid", str(error)) from error
+    channel = connect([where], token=token)
+    try:
+        yield Client(stub(TaskDefinitionServiceStub, channel), stub(SchedulerServiceStub, channel))
+    finally:
+        channel.close()
+
+
+def address() -> tuple[str, str | None]:
+    """Server and token: from the environment, or what `dts dev` left in its data directory."""
+    from dts.app import credentials
+    from dts.settings import default_data_dir
+
+    data = os.environ.get("DTS_DATA")
+    known = credentials.read(Path(data) if data else default_data_dir(os.environ))
+    server = os.environ.get("DTS_SERVER") or (known.server if known else SERVER)
+    return server, _token() or (known.token if known else None)
+
+
+def _token() -> str | None:
+    if token := os.environ.get("DTS_TOKEN"):
+        return token
+    file = os.environ.get("DTS_TOKEN_FILE")
+    if not file:
+        return None
+    try:
+        return Path(file).read_text("utf-8").strip() or None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgument.of("DTS_TOKEN_FILE", "settings.unreadable", "names a file that cannot be read") from error

@@ -1,0 +1,86 @@
+"""How errors are told: one line that says what and where, one that says what to do, and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+import typer
+
+from dts.domain.errors import (
+    Conflict,
+    DeadlineExceeded,
+    DtsError,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
+
+FAILED = 1
+USAGE = 2
+NOT_FOUND = 3
+UNREACHABLE = 4
+NOT_ALLOWED = 5
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+_MEANING: tuple[tuple[type[DtsError], int, str], ...] = (
+    (InvalidArgument, USAGE, ""),
+    (NotFound, NOT_FOUND, "see `dts task list`, `dts run list` or `dts node list`"),
+    (Unavailable, UNREACHABLE, "is it running? `dts dev` starts one here; DTS_SERVER names one elsewhere"),
+    (DeadlineExceeded, UNREACHABLE, "try again; `dts status` says which part is not well"),
+    (Unauthenticated, NOT_ALLOWED, "set DTS_TOKEN or DTS_TOKEN_FILE; `dts dev` leaves its own in its data directory"),
+    (PermissionDenied, NOT_ALLOWED, "ask whoever runs this dts"),
+    (Conflict, FAILED, "read it again and repeat the change"),
+)
+
+
+class Failed(Exception):
+    """What was asked for did not succeed, and was told already. code: the exit code."""
+
+    def __init__(self, code: int = FAILED) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def exit_code_of(error: BaseException, *, debug: bool) -> int:
+    """Tells an error on standard error; the exit code that belongs to it."""
+    if isinstance(error, Failed):
+        return error.code
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        return INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        # Whoever read has gone; the interpreter must not stumble over it once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    show = getattr(error, "show", None)
+    if show is not None and hasattr(error, "exit_code"):  # a mistake in the use of the command line: Typer knows it
+        show()
+        return USAGE
+    if debug:
+        traceback.print_exception(error)
+    return _tell(error)
+
+
+def _tell(error: BaseException) -> int:
+    if isinstance(error, InvalidArgument):
+        for violation in error.violations:
+            say(f"error: {violation}")
+        return USAGE
+    if not isinstance(error, DtsError):
+        say(f"error: {type(error).__name__}: {error}")
+        say("  this is a bug of dts; repeat with --debug to see where")
+        return FAILED
+    code, advice = next(((code, advice) for kind, code, advice in _MEANING if isinstance(error, kind)), (FAILED, ""))
+    say(f"error: {error.message}")
+    if advice:
+        say(f"  {advice}")
+    return code
+
+
+def say(line: str) -> None:
+    """Prints a line on standard error; what cannot be shown is escaped."""
+    print(line.encode("utf-8", "backslashreplace").decode(), file=sys.stderr)

@@ -1,0 +1,79 @@
+"""The command line: what there is, loaded only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from dts.cli.errors import exit_code_of
+
+COMMANDS = {
+    "dev": ("dts.cli.server", "All roles and an embedded PostgreSQL, in the foreground."),
+    "serve": ("dts.cli.serve", "Some of the roles, in the foreground."),
+    "task": ("dts.cli.task", "Define tasks, look at them, run them by hand."),
+    "apply": ("dts.cli.apply", "Make the tasks be as files say."),
+    "export": ("dts.cli.export", "Print tasks as a file that `dts apply` takes."),
+    "schedule": ("dts.cli.schedule", "The coming ticks, oldest first."),
+    "run": ("dts.cli.run", "What ran, what it printed; stop it, run it again."),
+    "node": ("dts.cli.node", "Where work runs."),
+    "explain": ("dts.cli.explain", "Why a task ran, did not run, or has not yet."),
+    "status": ("dts.cli.status", "Is every part well? Exit code 1 if not."),
+    "db": ("dts.cli.db", "The database: migrate it, look at it, dump it."),
+    "version": ("dts.cli.version", "The version of this dts."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Knows its commands by name and one line, and imports a command only to run it or to print its help."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer's signature
+        """In the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command itself; a stand-in with its one line while they are listed."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, line = COMMANDS[cmd_name]
+        if ctx.meta.get("listing"):
+            return TyperCommand(cmd_name, help=line)
+        command = typer.main.get_command(importlib.import_module(module).app)
+        command.name = cmd_name
+        return command
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Prints the help without importing the commands."""
+        ctx.meta["listing"] = True
+        super().format_help(ctx, formatter)
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    name="dts",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with `dts dev`, then in another terminal `dts task create`. Each command has --help.",
+)
+
+
+@app.callback()
+def root(debug: bool = typer.Option(False, "--debug", help="Show where an error came from.")) -> None:
+    """dts: a distributed task scheduler. Runs each task on time, exactly once, and can say why."""
+    del debug  # read by `run`, which sees errors when the command is over
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs a command; the exit code. Errors are told on standard error."""
+    debug = "--debug" in arguments
+    try:
+        code = app(list(arguments), prog_name="dts", standalone_mode=False)
+    except BaseException as error:  # noqa: BLE001 - the one place where errors become words and an exit code
+        return exit_code_of(error, debug=debug)
+    return code if isinstance(code, int) else 0
