@@ -302,3 +302,22 @@ async def _read_into(seen, answers):
 
 async def _read_all(answers: AsyncIterator[object]) -> list[object]:
     return [answer async for answer in answers]
+
+
+@both_transports
+async def test_a_reader_that_leaves_in_the_middle_releases_a_writer_that_waits_for_it(transport):
+    class Flood(Echo):
+        async def watch_run(self, message: WatchRunRequest) -> AsyncIterator[WatchRunResponse]:
+            try:
+                while True:
+                    yield WatchRunResponse(run=Run(id=message.run * 100_000))
+            finally:
+                self.ended.set()
+
+    service = Flood()
+    async with reach(transport, service, SchedulerServiceStub) as scheduler:
+        async with aclosing(scheduler.watch_run(WatchRunRequest(run="r"))) as answers:
+            await anext(answers)
+            await asyncio.sleep(0.1)  # until the windows are full
+            assert not service.ended.is_set()
+        await asyncio.wait_for(service.ended.wait(), 5)

@@ -20,6 +20,7 @@ from dts.rpc.guard import ServerProtocol
 from dts.rpc.health import HealthBoard
 from dts.rpc.limits import INTERNAL_MESSAGE_BYTES, KIB, MIB, Limits
 from dts.rpc.reflection import reflection
+from dts.rpc.release import releasing
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +160,7 @@ class RpcServer:
 def _routes(services: Sequence[Service]) -> dict[str, Handler]:
     routes: dict[str, Handler] = {}
     for service in services:
-        for route, handler in service.__mapping__().items():
+        for route, handler in releasing(service.__mapping__()).items():
             if route in routes:
                 raise ValueError(f"{route} is served twice")
             routes[route] = handler
