@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, closing
 
 import pytest
+from grpclib.const import Cardinality, Handler
 from grpclib.exceptions import GRPCError
 
 from dts.domain import errors
@@ -33,6 +34,7 @@ from dts.roles.gateway.gateway import services
 from dts.rpc.address import HostPort
 from dts.rpc.channel import connect
 from dts.rpc.direct import in_process
+from dts.rpc.server import RpcServer
 from dts.rpc.stubs import stub
 from support.polling import eventually
 from support.rpc import LOOPBACK, TOKEN, listening, serving
@@ -115,13 +117,12 @@ def inside():
 async def through_gateway(service, *, gateway_token=TOKEN):
     """The channel of a person to a gateway before a server elsewhere."""
     async with listening(service, Definition(), token=TOKEN) as (_, port):
-        behind = connect([HostPort(LOOPBACK, port)], token=gateway_token)
-        front = services(
-            definition=stub(TaskDefinitionServiceStub, behind), scheduler=stub(SchedulerServiceStub, behind)
-        )
-        async with serving(*front) as channel:
-            yield channel
-        behind.close()
+        with closing(connect([HostPort(LOOPBACK, port)], token=gateway_token)) as behind:
+            front = services(
+                definition=stub(TaskDefinitionServiceStub, behind), scheduler=stub(SchedulerServiceStub, behind)
+            )
+            async with serving(*front) as channel:
+                yield channel
 
 
 @pytest.fixture
@@ -226,18 +227,17 @@ async def test_the_deadline_of_a_stream_holds_behind(people, inside):
 
 async def test_a_caller_with_more_time_than_the_default_gets_it(inside):
     async with listening(inside) as (_, port):
-        behind = connect([HostPort(LOOPBACK, port)], token=TOKEN)
-        (front,) = services(scheduler=stub(SchedulerServiceStub, behind))
-        front._timeout = 0.05  # a default that has long passed
-        async with serving(front) as channel:
-            people = stub(SchedulerServiceStub, channel, timeout=None)
-            with pytest.raises(DeadlineExceeded):
-                await people.get_run(GetRunRequest(run="wait"))
-            call = asyncio.create_task(people.get_run(GetRunRequest(run="wait"), timeout=30))
-            await asyncio.wait([call], timeout=0.3)
-            assert not call.done()
-            call.cancel()
-        behind.close()
+        with closing(connect([HostPort(LOOPBACK, port)], token=TOKEN)) as behind:
+            (front,) = services(scheduler=stub(SchedulerServiceStub, behind))
+            front._timeout = 0.05  # a default that has long passed
+            async with serving(front) as channel:
+                people = stub(SchedulerServiceStub, channel, timeout=None)
+                with pytest.raises(DeadlineExceeded):
+                    await people.get_run(GetRunRequest(run="wait"))
+                call = asyncio.create_task(people.get_run(GetRunRequest(run="wait"), timeout=30))
+                await asyncio.wait([call], timeout=0.3)
+                assert not call.done()
+                call.cancel()
 
 
 async def test_executors_cannot_attach_through_it(people):
@@ -249,22 +249,19 @@ async def test_executors_cannot_attach_through_it(people):
 
 async def test_a_service_that_is_away_is_unavailable_and_comes_back(inside):
     async with listening(inside) as (server, port):
-        behind = connect([HostPort(LOOPBACK, port)], token=TOKEN)
-        async with serving(*services(scheduler=stub(SchedulerServiceStub, behind))) as channel:
-            people = stub(SchedulerServiceStub, channel)
-            await people.get_run(GetRunRequest(run="r"))
-            await server.stop(0)
-            with pytest.raises(Unavailable, match=f"{LOOPBACK}:{port} cannot be reached"):
+        with closing(connect([HostPort(LOOPBACK, port)], token=TOKEN)) as behind:
+            async with serving(*services(scheduler=stub(SchedulerServiceStub, behind))) as channel:
+                people = stub(SchedulerServiceStub, channel)
                 await people.get_run(GetRunRequest(run="r"))
-            async with _listening_again(inside, port):
-                assert (await people.get_run(GetRunRequest(run="r"))).run.id == "r"
-        behind.close()
+                await server.stop(0)
+                with pytest.raises(Unavailable, match=f"{LOOPBACK}:{port} cannot be reached"):
+                    await people.get_run(GetRunRequest(run="r"))
+                async with _listening_again(inside, port):
+                    assert (await people.get_run(GetRunRequest(run="r"))).run.id == "r"
 
 
 @asynccontextmanager
 async def _listening_again(service, port):
-    from dts.rpc.server import RpcServer  # noqa: PLC0415
-
     server = RpcServer([service], token=TOKEN)
     await server.start(LOOPBACK, port)
     try:
@@ -275,17 +272,16 @@ async def _listening_again(service, port):
 
 async def test_a_service_that_dies_within_a_stream_is_unavailable(inside):
     async with listening(inside) as (server, port):
-        behind = connect([HostPort(LOOPBACK, port)], token=TOKEN)
-        async with serving(*services(scheduler=stub(SchedulerServiceStub, behind))) as channel:
-            answers = stub(SchedulerServiceStub, channel).watch_run(WatchRunRequest(run="wait"))
-            await anext(answers)
-            await within(inside.started.wait())
-            stopping = asyncio.create_task(server.stop(0))
-            with pytest.raises(Unavailable):
-                async for _ in answers:
-                    pass
-            await stopping
-        behind.close()
+        with closing(connect([HostPort(LOOPBACK, port)], token=TOKEN)) as behind:
+            async with serving(*services(scheduler=stub(SchedulerServiceStub, behind))) as channel:
+                answers = stub(SchedulerServiceStub, channel).watch_run(WatchRunRequest(run="wait"))
+                await anext(answers)
+                await within(inside.started.wait())
+                stopping = asyncio.create_task(server.stop(0))
+                with pytest.raises(Unavailable):
+                    async for _ in answers:
+                        pass
+                await stopping
 
 
 async def test_a_wrong_token_of_the_gateway_is_not_the_callers_fault(inside):
@@ -298,8 +294,6 @@ async def test_a_wrong_token_of_the_gateway_is_not_the_callers_fault(inside):
 async def test_an_answer_that_is_owed_and_not_given_is_an_internal_error():
     class Silent(Scheduler):
         def __mapping__(self):
-            from grpclib.const import Cardinality, Handler  # noqa: PLC0415
-
             async def nothing(stream):
                 await stream.recv_message()
 

@@ -71,8 +71,12 @@ class HttpServer:
 
     async def stop(self) -> None:
         """Closes every connection. May be called twice."""
+        await self._look_away()
         if self._runner is not None:
             await self._runner.cleanup()
+        await self._look_away()  # from what was begun while the connections were closed
+
+    async def _look_away(self) -> None:
         if self._look is not None:
             self._look.cancel()
             await asyncio.wait([self._look])
