@@ -188,3 +188,15 @@ async def test_a_report_of_an_attempt_that_went_to_another_node_is_fenced(ledger
     assert response.fenced.run_ids == run_id.bytes
     await ledger.report(again, node="beta")
     assert (await ledger.run(run_id)).state is RunState.SUCCEEDED
+
+
+async def test_a_tick_that_was_put_off_is_taken_up_before_the_one_after_it(ledger):
+    task = await ledger.task("pulse", every(1), kind=NOOP)
+    await ledger.materialise()
+    ticks = [row["id"] for row in await ledger.written(task)][:3]
+    start = (await ledger.run(ticks[0])).scheduled_at
+    first = await ledger.claim(now=start - timedelta(seconds=2))
+    assert await ledger.claim(now=start - timedelta(seconds=1)) == []
+    await ledger.report(first)
+    claimed = await ledger.claim(now=start)
+    assert [run_id for run_id, _ in (*first, *claimed)] == ticks[:2]

@@ -97,15 +97,18 @@ WHERE id = ANY($1::uuid[]) AND (recall IS NULL OR recall = 'withdraw')
 RETURNING id, node_id;
 
 -- name: release_waiting (task_ids, counts, now)
--- The oldest waiting runs of tasks in which places became free.
+-- The oldest runs that wait for a place, in tasks in which places became free: those whose turn it is, and coming ticks
+-- that were put off to their instant. Were these not taken up again at once, the tick after could take the place first.
 UPDATE run
-SET claim_at = coalesce($3::timestamptz, now()), start_by = coalesce($3::timestamptz, now()) + start_within, message = ''
+SET claim_at = greatest(run.not_before, coalesce($3::timestamptz, now())), message = '', blocked_by = NULL,
+    start_by = CASE WHEN run.claim_at IS NULL THEN coalesce($3::timestamptz, now()) + start_within ELSE start_by END
 FROM unnest($1::uuid[], $2::int[]) AS freed (task_id, places)
 CROSS JOIN LATERAL (
     SELECT id FROM run w
-    WHERE w.task_id = freed.task_id AND w.state = 'pending' AND w.claim_at IS NULL
+    WHERE w.task_id = freed.task_id AND w.state = 'pending' AND w.slot IS NULL
+        AND (w.claim_at IS NULL OR w.blocked_by IS NOT NULL)
     ORDER BY w.scheduled_at, w.created_at
     LIMIT freed.places
 ) AS next_run
-WHERE run.id = next_run.id AND run.claim_at IS NULL
+WHERE run.id = next_run.id AND run.state = 'pending' AND (run.claim_at IS NULL OR run.blocked_by IS NOT NULL)
 RETURNING run.id;
