@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tempfile
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -21,7 +23,7 @@ from dts.roles.executor.work import Ended, Job, Work
 from support.engine import IMAGE, Api, docker_host, own_engine
 from support.polling import eventually
 
-__all__ = ["bench", "docker_host", "own_engine"]
+__all__ = ["Bench", "bench", "docker_host", "key", "name", "own_engine", "proxy"]
 
 JSON = "application/json"
 SCHEDULED_AT = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -62,10 +64,10 @@ class Bench:
 
     @classmethod
     @asynccontextmanager
-    async def on(cls, host: str, owner: str = "") -> AsyncIterator[Bench]:
+    async def on(cls, host: str, owner: str = "", *, behind: str = "") -> AsyncIterator[Bench]:
         owner = owner or f"test-{uuid4()}"
         engine = Engine.connect(host)
-        bench = cls(Api(host), engine, owner, new_runner(engine, owner))
+        bench = cls(Api(behind or host), engine, owner, new_runner(engine, owner))
         try:
             yield bench
         finally:
@@ -121,6 +123,66 @@ class Bench:
         with suppress(OSError):
             for one in self.api.containers(f"dts.owner={self.owner}"):
                 self.api.remove(one["Id"])
+
+
+@dataclass
+class Proxy:
+    """Stands before an engine and breaks its connections, as a restart without loss or a network does."""
+
+    path: Path
+    engine: str
+    _writers: list[asyncio.StreamWriter] = field(default_factory=list)
+
+    @property
+    def host(self) -> str:
+        return f"unix://{self.path}"
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Proxy]:
+        server = await asyncio.start_unix_server(self._serve, self.path)
+        try:
+            yield self
+        finally:
+            server.close()
+            self.break_all()
+
+    @asynccontextmanager
+    async def down(self) -> AsyncIterator[None]:
+        """Nobody gets through."""
+        engine, self.engine = self.engine, "unix:///nowhere"
+        self.break_all()
+        yield
+        self.engine = engine
+
+    def break_all(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            up_reader, up_writer = await asyncio.open_unix_connection(self.engine.removeprefix("unix://"))
+        except OSError:
+            return writer.transport.abort()
+        self._writers += [writer, up_writer]
+        with suppress(ConnectionError):
+            await asyncio.gather(_pump(reader, up_writer), _pump(up_reader, writer))
+        return None
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+@pytest.fixture
+async def proxy(docker_host: str) -> AsyncIterator[Proxy]:
+    with tempfile.TemporaryDirectory() as directory:
+        async with Proxy(Path(directory) / "p.sock", docker_host).running() as proxy:
+            yield proxy
 
 
 def new_runner(engine: Engine, owner: str) -> ContainerRunner:

@@ -24,6 +24,17 @@ async def own_bench(own_engine):
         yield bench
 
 
+class Slow:
+    """Takes what is printed slowly, so that there is always more to come."""
+
+    def __init__(self, printed) -> None:
+        self._printed = printed
+
+    async def emit(self, stream, content) -> None:
+        await asyncio.sleep(0.002)
+        await self._printed.emit(stream, content)
+
+
 def starts(bench, job) -> int:
     """How often the engine started the job's container."""
     path = f"/events?since=1&until={int(time.time()) + 1}&filters=%7B%22event%22%3A%5B%22start%22%5D%7D"
@@ -190,6 +201,47 @@ async def test_a_failure_stays_one_through_a_restart_of_the_engine(own_bench, ow
     async with own_bench.successor() as next_one:
         found = await next_one.runner.find([job])
         assert (await found[key(job)].wait(next_one.printed.emit)).exit_code == 4
+
+
+async def test_a_success_that_an_engine_made_up_is_not_known(own_bench, own_engine):
+    """A killed container becomes `exit 0` when the engine is back and its containerd knows nothing any more."""
+    work = await own_bench.start(own_bench.job("echo ready; sleep 100"))
+    waiting = asyncio.create_task(work.wait(own_bench.printed.emit))
+    await own_bench.has_printed("ready")
+    pid = own_bench.api.inspect(work.handle)["State"]["Pid"]
+    own_engine.kill()
+    own_engine.lose_containerd(pid)
+    own_engine.start()
+    ended = await asyncio.wait_for(waiting, 30)
+    state = own_bench.api.inspect(work.handle)["State"]
+    assert (state["Status"], state["ExitCode"]) == ("exited", 0)
+    assert ended.exit_code is None
+
+
+async def test_connections_that_break_lose_nothing_and_double_nothing(proxy):
+    count = "i=0; while [ $i -lt 3000 ]; do echo $i; echo e$i >&2; i=$((i+1)); done"
+    script = f"{count}; while [ ! -e /tmp/go ]; do sleep 0.02; done; exit 5"
+    async with Bench.on(proxy.host, behind=proxy.engine) as bench:
+        work = await bench.start(bench.job(script))
+        slow = Slow(bench.printed)
+        waiting = asyncio.create_task(work.wait(slow.emit))
+        for wanted in ("100", "900", "2500"):
+            await bench.has_printed(f"\n{wanted}\n")
+            proxy.break_all()
+        await bench.touch(work.handle, "/tmp/go")
+        assert (await asyncio.wait_for(waiting, 30)).exit_code == 5
+    assert bench.printed.out.split() == [str(i) for i in range(3000)]
+    assert bench.printed.err.split() == [f"e{i}" for i in range(3000)]
+
+
+async def test_a_success_during_a_broken_connection_to_the_same_engine_counts(proxy):
+    async with Bench.on(proxy.host, behind=proxy.engine) as bench:
+        work = await bench.start(bench.job("while [ ! -e /tmp/go ]; do sleep 0.02; done"))
+        waiting = asyncio.create_task(work.wait(bench.printed.emit))
+        async with proxy.down():
+            await bench.touch(work.handle, "/tmp/go")
+            await eventually(lambda: bench.api.inspect(work.handle)["State"]["Status"] == "exited")
+        assert (await asyncio.wait_for(waiting, 30)).exit_code == 0
 
 
 async def test_an_engine_that_hangs_loses_nothing(own_bench, own_engine):

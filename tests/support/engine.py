@@ -194,6 +194,15 @@ class PrivateEngine:
         """It answers again."""
         self._running().send_signal(signal.SIGCONT)
 
+    def lose_containerd(self, pid: int) -> None:
+        """After a kill: a container of it dies too, with its shim, and what containerd knew is lost."""
+        shim = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        for process in (shim, pid):
+            os.kill(process, signal.SIGKILL)
+        _unmount_below(self.directory / "exec")
+        shutil.rmtree(self.directory / "exec" / "containerd", ignore_errors=True)
+        shutil.rmtree(self.directory / "data" / "containerd", ignore_errors=True)
+
     def close(self) -> None:
         """Stops it with all its containers and removes what it kept."""
         if self._process is not None and self.api.answers():

@@ -27,8 +27,9 @@ IDLE_SECONDS = 3.0
 LAST_TRIES = 5
 """How often the rest is asked for before it counts as lost."""
 
-SLACK_SECONDS = 10
-"""Pieces of the two streams may be kept out of order by as long as a write takes."""
+SLACK_SECONDS = 1
+"""Pieces of the two streams may be kept out of order, by as long as a write takes: where a stream broke off, one may
+come that is older than the last that came."""
 
 PIECE_BYTES = 16 * 1024
 """Engines cut longer lines in pieces of this size."""
@@ -85,6 +86,7 @@ class Tail:
         self._cursors = {stream: Cursor() for stream in _STREAMS}
         self._over = asyncio.Event()
         self._reads = 0
+        self._broke_off = False
         self._emitting = False
 
     async def follow(self) -> None:
@@ -136,10 +138,12 @@ class Tail:
         for cursor in self._cursors.values():
             cursor.rewind()
         batches = self._engine.logs(self._container, since=self._since(), follow=follow)
+        self._broke_off = True
         async with aclosing(batches) as stream:
             async for pieces in stream:
                 self._reads += 1
                 await self._hand_on([piece for piece in pieces if self._cursors[piece.stream].takes(piece)])
+        self._broke_off = False
 
     async def _hand_on(self, pieces: list[Piece]) -> None:
         self._emitting = True
@@ -154,7 +158,7 @@ class Tail:
         if not latest:
             return "0"
         whole, _, nanos = seconds_of(latest).partition(".")
-        return f"{int(whole) - SLACK_SECONDS}.{nanos}"
+        return f"{int(whole) - (SLACK_SECONDS if self._broke_off else 0)}.{nanos}"
 
 
 def _joined(printed: Iterable[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
