@@ -98,6 +98,8 @@ class Api:
 
     def load_image(self) -> None:
         """Makes the image of the tests."""
+        if not BUSYBOX.exists():
+            raise NoEngine(f"the image of the tests needs a static {BUSYBOX}")
         repository, _, tag = IMAGE.partition(":")
         path = f"/images/create?fromSrc=-&repo={repository}&tag={tag}&changes={quote('ENV PATH=/bin')}"
         self.call("POST", path, _root_file_system())
@@ -221,9 +223,9 @@ class PrivateEngine:
             self._process = subprocess.Popen(
                 [*command, f"--host={self.host}", *self.flags, *flags], stdout=log, stderr=log, start_new_session=True
             )
-        if not _soon(lambda: self.api.answers() or self._ended(), within=_START_SECONDS) or self._ended():
+        if not _soon(lambda: self.api.answers() or self._ended()) or self._ended():
             self._give_up()
-            raise NoEngine(f"dockerd did not start: {_last_line(base / 'log')}")
+            raise NoEngine("dockerd did not start: " + (base / "log").read_text(errors="replace")[-300:])
 
     def _give_up(self) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -252,18 +254,11 @@ def _unmount_below(directory: Path) -> None:
         subprocess.run(["umount", "--lazy", mount], check=False)
 
 
-def _soon(check: Callable[[], bool], *, within: float) -> bool:
-    until = time.monotonic() + within
-    while not check():
-        if time.monotonic() > until:
-            return False
+def _soon(check: Callable[[], bool]) -> bool:
+    until = time.monotonic() + _START_SECONDS
+    while not (done := check()) and time.monotonic() < until:
         time.sleep(_POLL_SECONDS)
-    return True
-
-
-def _last_line(path: Path) -> str:
-    lines = path.read_text(errors="replace").splitlines()
-    return lines[-1] if lines else "it printed nothing"
+    return done
 
 
 @contextmanager
@@ -273,12 +268,8 @@ def private_engine() -> Iterator[PrivateEngine]:
     Raises:
         NoEngine: this machine cannot run one.
     """
-    if os.geteuid() != 0:
-        raise NoEngine("no engine answers, and only root can start one")
-    if not shutil.which("dockerd"):
-        raise NoEngine("no engine answers, and there is no dockerd to start")
-    if not BUSYBOX.exists():
-        raise NoEngine(f"the image of the tests needs a static {BUSYBOX}")
+    if os.geteuid() != 0 or not shutil.which("dockerd"):
+        raise NoEngine("no engine answers, and it takes root and dockerd to start one")
     engine = PrivateEngine(Path(tempfile.mkdtemp(prefix="dts-docker-")))
     try:
         engine.start()
@@ -297,8 +288,6 @@ def running_engine() -> Iterator[str]:
     """
     given = Api(os.environ.get("DOCKER_HOST") or DEFAULT_HOST)
     if given.answers():
-        if not BUSYBOX.exists():
-            raise NoEngine(f"the image of the tests needs a static {BUSYBOX}")
         given.load_image()
         yield given.host
         return

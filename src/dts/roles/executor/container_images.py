@@ -86,7 +86,7 @@ def digest_of(reference: str, image: Image) -> str:
     repository = reference.partition("@")[0]
     head, slash, last = repository.rpartition("/")
     repository = f"{head}{slash}{last.partition(':')[0]}"
-    of_repository = [digest for digest in image.digests if digest.partition("@")[0].endswith(repository)]
+    of_repository = [d for d in image.digests if f"/{d.partition('@')[0]}".endswith(f"/{repository}")]
     digests = of_repository or list(image.digests)
     return digests[0].partition("@")[2] if digests else image.id
 

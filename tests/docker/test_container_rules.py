@@ -1,0 +1,151 @@
+"""What needs no engine: what its notes are worth, how its log is read, what an image is called."""
+
+from __future__ import annotations
+
+import struct
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from dts.docker.engine import Engine
+from dts.docker.logs import Demultiplexer, Piece, seconds_of
+from dts.docker.values import Container, Event, Image, instant
+from dts.domain.errors import InvalidArgument
+from dts.roles.executor.container_end import SETTLE, End, Outage, judge, saw_it
+from dts.roles.executor.container_images import digest_of
+from dts.roles.executor.container_tail import Cursor
+
+T0 = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+AT = "2026-01-31T12:00:00.{:09d}Z"
+
+
+def at(seconds: float) -> datetime:
+    return T0 + timedelta(seconds=seconds)
+
+
+def seen(code: int, *, started: float | None = 0, finished: float | None = 60, oom: bool = False) -> Container:
+    return Container(
+        id="c",
+        name="dts-c",
+        image="sha256:1",
+        status="exited",
+        exit_code=code,
+        oom_killed=oom,
+        error="",
+        started_at=None if started is None else at(started),
+        finished_at=None if finished is None else at(finished),
+        labels={},
+    )
+
+
+OUTAGE = Outage(at(50), at(70))
+
+
+@pytest.mark.parametrize(
+    ("container", "same", "engine_started", "code"),
+    [
+        (seen(0), True, None, 0),
+        (seen(0), False, None, None),
+        (seen(0), False, 58, None),
+        (seen(0), False, 65, 0),
+        (seen(0, finished=30), False, None, 0),
+        (seen(3), False, None, 3),
+        (seen(137), False, None, None),
+        (seen(255), False, None, None),
+        (seen(137), True, None, 137),
+        (seen(0, finished=-5), True, None, None),
+        (seen(0, finished=-0.0005), True, None, 0),
+        (seen(0, started=None), True, None, None),
+        (seen(0, finished=None), True, None, None),
+    ],
+)
+def test_what_the_notes_of_an_engine_are_worth(container, same, engine_started, code):
+    noted_before = None if engine_started is None else at(engine_started)
+    assert judge(container, same_engine=same, noted_before=noted_before, outage=OUTAGE) == End(code)
+
+
+def test_after_a_time_in_which_nobody_listened_a_success_is_not_known():
+    assert judge(seen(0), same_engine=False, noted_before=None, outage=Outage(None, at(70))) == End(None)
+
+
+@pytest.mark.parametrize(("code", "cause"), [(137, True), (0, False), (1, False)])
+def test_memory_is_the_cause_only_if_the_work_was_killed(code, cause):
+    assert judge(seen(code, oom=True), same_engine=True, noted_before=None, outage=OUTAGE) == End(code, cause)
+
+
+def test_an_engine_that_remembers_the_start_is_the_same():
+    assert saw_it([Event("c", "start", at(0))], "c")
+    assert not saw_it([Event("other", "start", at(0))], "c")
+    assert not saw_it([], "c")
+
+
+def test_an_engine_that_was_there_long_before_the_end_saw_it():
+    die = Event("c", "die", at(100))
+    assert saw_it([Event("other", "die", at(100) - SETTLE), die], "c")
+    assert not saw_it([Event("other", "die", at(99)), die], "c")
+    assert not saw_it([die], "c")
+
+
+def frame(stream: int, text: bytes) -> bytes:
+    return struct.pack(">BxxxL", stream, len(text)) + text
+
+
+def test_frames_come_in_any_cut():
+    content = frame(1, AT.format(1).encode() + b" one\n") + frame(2, AT.format(2).encode() + b" two")
+    expected = [Piece(1, AT.format(1), b"one\n"), Piece(2, AT.format(2), b"two")]
+    whole = Demultiplexer().feed(content)
+    byte_by_byte = Demultiplexer()
+    pieces = [piece for byte in content for piece in byte_by_byte.feed(bytes([byte]))]
+    assert whole == pieces == expected
+
+
+def test_what_the_engine_itself_has_to_say_is_not_what_was_printed():
+    assert Demultiplexer().feed(frame(2, b"Error grabbing logs: unexpected EOF\n") + frame(3, b"x")) == []
+
+
+def test_an_instant_is_asked_for_to_the_nanosecond():
+    assert seconds_of("1970-01-01T00:01:00.000000007Z") == "60.000000007"
+
+
+def test_a_cursor_skips_what_it_had_and_takes_the_rest():
+    pieces = [Piece(1, AT.format(n), b"%d\n" % i) for i, n in enumerate([1, 2, 2, 2, 3])]
+    cursor = Cursor()
+    taken = [piece for piece in pieces[:3] if cursor.takes(piece)]
+    cursor.rewind()
+    taken += [piece for piece in pieces if cursor.takes(piece)]
+    cursor.rewind()
+    taken += [piece for piece in pieces[3:] if cursor.takes(piece)]
+    assert taken == pieces
+
+
+def test_a_cursor_takes_what_a_clock_that_was_set_back_wrote():
+    cursor = Cursor()
+    assert cursor.takes(Piece(1, AT.format(5), b"a"))
+    assert cursor.takes(Piece(1, AT.format(3), b"b"))
+
+
+@pytest.mark.parametrize(
+    ("reference", "digests", "expected"),
+    [
+        ("app", ("app@sha256:a",), "sha256:a"),
+        ("app:1", ("myapp@sha256:b", "app@sha256:a"), "sha256:a"),
+        ("reg:5000/x/app:1", ("app@sha256:b", "reg:5000/x/app@sha256:a"), "sha256:a"),
+        ("reg:5000/app@sha256:a", ("reg:5000/app@sha256:a",), "sha256:a"),
+        ("busybox:1", ("docker.io/library/busybox@sha256:a",), "sha256:a"),
+        ("app:1", (), "sha256:id"),
+    ],
+)
+def test_the_digest_of_an_image_is_that_of_its_repository(reference, digests, expected):
+    assert digest_of(reference, Image("sha256:id", digests)) == expected
+
+
+def test_never_is_no_instant():
+    assert instant("0001-01-01T00:00:00Z") is None
+    assert instant("2026-01-31T12:00:00.123456789Z") == T0 + timedelta(microseconds=123456)
+    assert instant("2026-01-31T13:00:00+01:00") == T0
+
+
+@pytest.mark.parametrize("host", ["ssh://somewhere", "nonsense", "unix://"])
+async def test_an_address_of_another_kind_is_refused(host):
+    with pytest.raises(InvalidArgument, match="unix:// or tcp://"):
+        Engine.connect(host)
