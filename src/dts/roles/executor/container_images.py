@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from dts.docker.engine import Engine
 from dts.docker.values import Image
-from dts.domain.errors import DtsError, NotFound, Unavailable
+from dts.domain.errors import DtsError, FailedPrecondition, NotFound, Unavailable
 from dts.pb.dts.v1 import PullPolicy, Reason
 from dts.roles.executor.work import Refused
 
@@ -73,7 +73,7 @@ class Images:
         for left in reversed(range(TRIES)):
             try:
                 return await self._engine.pull(reference)
-            except (NotFound, Unavailable) as error:
+            except DtsError as error:
                 if not left or not _passing(error):
                     raise
             await asyncio.sleep(pause * (0.5 + self._rand() / 2))
@@ -92,6 +92,7 @@ def digest_of(reference: str, image: Image) -> str:
 
 
 def _passing(error: DtsError) -> bool:
-    """Whether a pull that failed so may succeed in a moment; registries answer refusals in words only."""
+    """Whether a pull that failed so may succeed in a moment; in the midst of a pull, refusals come in words only."""
     words = error.message.lower()
-    return isinstance(error, Unavailable) and not any(word in words for word in ("not found", "unknown", "denied"))
+    final = any(word in words for word in ("not found", "unknown", "denied", "unauthorized"))
+    return isinstance(error, (FailedPrecondition, Unavailable)) and not final
