@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
 from datetime import datetime
 
 from dts.domain.errors import Violation
-from dts.domain.schedule_check import check_schedule
 from dts.domain.validate_kind import check_kind
 from dts.domain.validate_policies import check_policies
-from dts.domain.validate_text import Findings, text_trouble
-from dts.pb.dts.v1 import Catchup, TaskSpec
+from dts.domain.validate_schedule import check_task_schedule
+from dts.domain.validate_text import Findings, is_id, text_trouble, under
+from dts.pb.dts.v1 import Backoff, Policies, Resources, TaskSpec
 
 NAME_LENGTH = 63
 DESCRIPTION_LENGTH = 2000
@@ -25,49 +24,76 @@ _LABEL = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9._/-]{0,61}[a-zA-Z0-9])?", re.ASCI
 _RESERVED = ("dts.", "com.docker.")
 
 
-def check_task(spec: TaskSpec, *, now: datetime) -> tuple[TaskSpec, list[Violation], list[Violation]]:
-    """Checks a definition.
+def check_task(
+    spec: TaskSpec, *, now: datetime, before: TaskSpec | None = None
+) -> tuple[TaskSpec, list[Violation], list[Violation]]:
+    """Checks a definition. It raises nothing.
 
     Args:
         spec: what somebody wrote.
         now: a one-shot may not lie before it, unless its policies let it be caught up.
+        before: the definition that it replaces, if any: a schedule that is kept may be over.
 
     Returns:
-        The definition with its text normalised (NFC), what is wrong, and what is allowed but may surprise.
+        The definition in its normal form (text in NFC, empty policies left out), what is wrong, and what is allowed
+        but may surprise.
     """
     spec = _normalised(spec)
     findings = Findings()
-    _check_name(spec.name, findings)
+    check_name(spec.name, findings)
     _check_description(spec.description, findings)
     _check_labels(spec, findings)
     check_kind(spec.kind, findings)
     check_policies(spec, findings)
-    _check_schedule(spec, now, findings)
-    _guard(findings, "spec", lambda: len(bytes(spec)) > SPEC_BYTES, f"is larger than {SPEC_BYTES // 1024} KiB")
+    check_task_schedule(spec, before, now, findings)
+    _check_size(spec, findings)
     return spec, findings.violations, findings.warnings
 
 
-def _normalised(spec: TaskSpec) -> TaskSpec:
-    spec = TaskSpec(
-        name=spec.name,
-        description=spec.description,
-        schedule=spec.schedule,
-        kind=spec.kind,
-        policies=spec.policies,
-        labels=spec.labels,
-    )
-    if not text_trouble(spec.description):
-        spec.description = unicodedata.normalize("NFC", spec.description)
-    return spec
+def is_name(text: str) -> bool:
+    """Whether text can be the name of a task."""
+    findings = Findings()
+    check_name(text, findings)
+    return not findings.violations
 
 
-def _check_name(name: str, findings: Findings) -> None:
+def check_name(name: str, findings: Findings) -> None:
+    """The name of a task; never one that could be taken for an id."""
     if not _NAME.fullmatch(name):
         findings.refuse(
             "name",
             "name.invalid",
             f"is 1 to {NAME_LENGTH} of a-z, 0-9, '.', '_' and '-', and begins and ends with a letter or digit",
         )
+    elif is_id(name):
+        findings.refuse("name", "name.id", "reads as an id; a name needs something that is not a hexadecimal digit")
+
+
+def _normalised(spec: TaskSpec) -> TaskSpec:
+    description = spec.description
+    if not text_trouble(description):
+        description = unicodedata.normalize("NFC", description)
+    return TaskSpec(
+        name=spec.name,
+        description=description,
+        schedule=spec.schedule,
+        kind=spec.kind,
+        policies=_policies(spec.policies),
+        labels=spec.labels,
+    )
+
+
+def _policies(given: Policies | None) -> Policies | None:
+    """An empty message says as much as an absent one: two definitions that mean the same are stored the same."""
+    if given is None:
+        return None
+    fields = {name: getattr(given, name) for name in Policies.__dataclass_fields__}
+    if given.backoff == Backoff():
+        fields["backoff"] = None
+    if given.resources == Resources():
+        fields["resources"] = None
+    policies = Policies(**fields)
+    return None if policies == Policies() else policies
 
 
 def _check_description(text: str, findings: Findings) -> None:
@@ -83,7 +109,7 @@ def _check_labels(spec: TaskSpec, findings: Findings) -> None:
         return
     for key, value in spec.labels.items():
         if not _LABEL.fullmatch(key):
-            findings.refuse("labels", "labels.key", "a key is 1 to 63 letters, digits and . _ / -")
+            findings.refuse(under("labels", key), "labels.key", "a key is 1 to 63 letters, digits and . _ / -")
         elif key.lower().startswith(_RESERVED):
             findings.refuse(
                 f"labels.{key}", "labels.reserved", f"keys that begin with {' or '.join(_RESERVED)} are dts's"
@@ -94,21 +120,13 @@ def _check_labels(spec: TaskSpec, findings: Findings) -> None:
             findings.refuse(f"labels.{key}", "text.length", f"has {len(value)} characters; at most {LABEL_LENGTH}")
 
 
-def _check_schedule(spec: TaskSpec, now: datetime, findings: Findings) -> None:
-    if spec.schedule is None:
-        return
-    policies = spec.policies
-    allow_past = policies is not None and policies.catchup is not Catchup.NONE and policies.catchup_window is not None
-    wrong, surprising = check_schedule(spec.schedule, key=spec.name, now=now, allow_past=allow_past)
-    findings.violations.extend(wrong)
-    findings.warnings.extend(Violation("schedule", "schedule.surprising", text) for text in surprising)
-
-
-def _guard(findings: Findings, field: str, wrong: Callable[[], bool], message: str) -> None:
-    """What cannot even be encoded was refused by its field already."""
+def _check_size(spec: TaskSpec, findings: Findings) -> None:
+    """What cannot even be encoded was refused by its field already, or is refused here."""
     try:
-        if wrong():
-            findings.refuse(field, "spec.size", message)
-    except (ValueError, OverflowError, TypeError):
+        size = len(bytes(spec))
+    except (ValueError, OverflowError, TypeError, AttributeError):
         if not findings.violations:
-            findings.refuse(field, "spec.invalid", "holds a value that cannot be stored")
+            findings.refuse("spec", "spec.invalid", "holds a value that cannot be stored")
+        return
+    if size > SPEC_BYTES:
+        findings.refuse("spec", "spec.size", f"has {size} bytes; at most {SPEC_BYTES} are allowed")

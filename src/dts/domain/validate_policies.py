@@ -9,11 +9,12 @@ from enum import IntEnum
 
 from dts.domain.constraints import parse_constraint
 from dts.domain.durations import format_duration
-from dts.domain.validate_text import Findings
+from dts.domain.validate_text import Findings, check_enum
 from dts.pb.dts.v1 import Backoff, Catchup, NodeLoss, Overlap, Policies, Resources, TaskSpec
 
 CONSTRAINTS = 32
 EXIT_CODES = 64
+FACTOR = 10
 CPUS = 1024.0
 LEAST_MEMORY = 6 * 1024 * 1024
 MOST_MEMORY = 1 << 44
@@ -38,6 +39,17 @@ NUMBERS: dict[str, tuple[int, int]] = {
 ENUMS: dict[str, type[IntEnum]] = {"overlap": Overlap, "catchup": Catchup, "on_node_loss": NodeLoss}
 """The range of each policy, both ends included."""
 
+NEEDS = {
+    "queue_limit": "unless overlap is queue_all",
+    "catchup_max": "unless catchup is all",
+    "catchup_window": "if catchup is none",
+    "node_loss_wait": "unless on_node_loss is wait",
+    "backoff": "without retries",
+    "retry_exit_codes": "without retries",
+}
+"""When a policy means nothing."""
+
+_WAITING = {NodeLoss.UNSPECIFIED, NodeLoss.WAIT}
 _GROUP = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?", re.ASCII)
 
 
@@ -53,9 +65,7 @@ def check_policies(spec: TaskSpec, findings: Findings) -> None:
         if value is not None and not low <= value <= high:
             findings.refuse(name, "policy.range", f"is a whole number from {low} to {high}")
     for name, kind in ENUMS.items():
-        if getattr(policies, name) not in set(kind):
-            words = ", ".join(member.name.lower() for member in kind if member and member.name)
-            findings.refuse(name, "policy.unknown", f"is one of {words}")
+        check_enum(name, getattr(policies, name), kind, findings)
     _check_group(policies, findings)
     _check_backoff(policies.backoff, findings)
     _check_constraints(policies, findings)
@@ -65,6 +75,22 @@ def check_policies(spec: TaskSpec, findings: Findings) -> None:
     codes = policies.retry_exit_codes
     if len(codes) > EXIT_CODES or not all(0 <= code <= 255 for code in codes):
         findings.refuse("retry_exit_codes", "policy.range", f"are at most {EXIT_CODES} numbers from 0 to 255")
+    _warn_of_unused(policies, findings)
+
+
+def _warn_of_unused(policies: Policies, findings: Findings) -> None:
+    """What is said and has no effect, because something else is not."""
+    unused = {
+        "queue_limit": policies.queue_limit is not None and policies.overlap is not Overlap.QUEUE_ALL,
+        "catchup_max": policies.catchup_max is not None and policies.catchup is not Catchup.ALL,
+        "catchup_window": policies.catchup_window is not None and policies.catchup is Catchup.NONE,
+        "node_loss_wait": policies.node_loss_wait is not None and policies.on_node_loss not in _WAITING,
+        "backoff": policies.backoff is not None and not policies.retries,
+        "retry_exit_codes": bool(policies.retry_exit_codes) and not policies.retries,
+    }
+    for name, needs in NEEDS.items():
+        if unused[name]:
+            findings.warn(name, "policy.unused", f"has no effect {needs}")
 
 
 def _check_duration(name: str, value: timedelta | None, low: timedelta, high: timedelta, findings: Findings) -> None:
@@ -84,8 +110,10 @@ def _check_backoff(backoff: Backoff | None, findings: Findings) -> None:
         return
     _check_duration("backoff.initial", backoff.initial, MILLISECOND, DAY, findings)
     _check_duration("backoff.max", backoff.max, MILLISECOND, 7 * DAY, findings)
-    if backoff.factor is not None and not 1 <= backoff.factor <= 100:
-        findings.refuse("backoff.factor", "policy.range", "is a number from 1 to 100")
+    if backoff.factor is not None and not 1 <= backoff.factor <= FACTOR:
+        findings.refuse("backoff.factor", "policy.range", f"is a number from 1 to {FACTOR}")
+    if backoff.initial and backoff.max and backoff.max < backoff.initial:
+        findings.refuse("backoff.max", "policy.range", "is at least as long as backoff.initial")
 
 
 def _check_constraints(policies: Policies, findings: Findings) -> None:
