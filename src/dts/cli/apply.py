@@ -1,0 +1,44 @@
+"""`dts apply`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from dts.cli.output import FORMAT, Format, dump
+from dts.cli.typers import single
+
+app = single()
+
+
+@app.command()
+def apply(
+    files: list[Path] = typer.Option(..., "-f", "--file", metavar="FILE|DIR|-", help="Task files; may be repeated."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Show the difference; store nothing."),
+    prune: bool = typer.Option(False, "--prune", help="Delete tasks that are not in the files."),
+    form: Format = FORMAT,
+) -> None:
+    """Make the tasks be as files say: all of them, or none if something is wrong."""
+    from dts.cli.applying import difference, warnings_told
+    from dts.cli.client import Client, call
+    from dts.cli.files import read_files
+    from dts.cli.shapes import word
+    from dts.pb.dts.v1 import ApplyTasksRequest, ApplyTasksResponse
+
+    specs = read_files(files)
+
+    async def work(client: Client) -> ApplyTasksResponse:
+        request = ApplyTasksRequest(specs=specs, prune=prune, dry_run=dry_run)
+        return await client.tasks.apply_tasks(request)
+
+    applied = call(work)
+    if form is not Format.TABLE:
+        dump([{"name": task.name, "change": word(task.change)} for task in applied.tasks], form)
+        return
+    by_name = {spec.name: spec for spec in specs}
+    for task in applied.tasks:
+        print(f"{word(task.change):10} {task.name}")
+        if dry_run:
+            print(difference(task, by_name.get(task.name)), end="")
+    warnings_told(applied.tasks)

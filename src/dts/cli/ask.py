@@ -1,0 +1,64 @@
+"""Questions, on a terminal only. A script never waits for an answer that nobody gives."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+import typer
+
+from dts.domain.errors import InvalidArgument
+
+
+def on_terminal() -> bool:
+    """Whether somebody is there to answer."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+async def choose(question: str, choices: Sequence[str], *, field: str) -> str:
+    """Lets a person pick one.
+
+    Raises:
+        InvalidArgument: there is no terminal, or nothing to pick from.
+    """
+    if not on_terminal():
+        raise InvalidArgument.of(field, "argument.missing", "is missing")
+    if not choices:
+        raise InvalidArgument.of(field, "argument.missing", "is missing, and there is nothing to pick from")
+    import questionary
+
+    return _answered(await questionary.select(question, choices=list(choices)).ask_async())
+
+
+async def text(
+    question: str, *, field: str, default: str = "", check: Callable[[str], str | None] | None = None
+) -> str:
+    """Asks for a line. check: what is wrong with an answer, or None.
+
+    Raises:
+        InvalidArgument: there is no terminal.
+    """
+    if not on_terminal():
+        raise InvalidArgument.of(field, "argument.missing", "is missing")
+    import questionary
+
+    def valid(answer: str) -> bool | str:
+        wrong = check(answer) if check else None
+        return wrong or True
+
+    return _answered(await questionary.text(question, default=default, validate=valid).ask_async())
+
+
+async def confirmed(question: str) -> bool:
+    """Asks whether to go on; without a terminal nobody can object, so it goes on."""
+    if not on_terminal():
+        return True
+    import questionary
+
+    return bool(await questionary.confirm(question, default=False).ask_async())
+
+
+def _answered(answer: str | None) -> str:
+    if answer is None:  # Ctrl-C
+        raise typer.Abort
+    return answer

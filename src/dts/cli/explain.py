@@ -1,0 +1,38 @@
+"""`dts explain`."""
+
+from __future__ import annotations
+
+import typer
+
+from dts.cli.output import FORMAT, Format, dump, printable
+from dts.cli.typers import single
+
+app = single()
+
+
+@app.command()
+def explain(
+    task: str = typer.Argument(metavar="TASK", help="Name or id."),
+    at: str | None = typer.Option(None, metavar="TIME", help="The tick at or before this time. [default: the latest]"),
+    form: Format = FORMAT,
+) -> None:
+    """Why a task ran, did not run, or has not yet."""
+    from dts.cli.client import Client, call
+    from dts.cli.shapes import explain_shape
+    from dts.cli.times import instant, local
+    from dts.pb.dts.v1 import ExplainTaskRequest, ExplainTaskResponse
+
+    async def work(client: Client) -> ExplainTaskResponse:
+        when = instant(at, field="--at") if at else None
+        return await client.scheduler.explain_task(ExplainTaskRequest(task=task, at=when))
+
+    found = call(work)
+    if form is not Format.TABLE:
+        dump(explain_shape(found), form)
+        return
+    when = f" at {local(found.at)}" if found.at else ""
+    print(f"{found.task}{when}: {found.verdict}")
+    print(f"  {printable(found.message)}")
+    width = max((len(step.step) for step in found.steps), default=0)
+    for step in found.steps:
+        print(f"  {'✓' if step.ok else '✗'} {step.step:<{width}}  {printable(step.detail)}")

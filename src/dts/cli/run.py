@@ -1,0 +1,119 @@
+"""`dts run`: what ran."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from dts.cli.errors import Failed
+from dts.cli.output import FORMAT, Format, show, show_one
+from dts.cli.typers import group
+
+app = group("What ran, what it printed; stop it, run it again. An id may be shortened to any unique beginning.")
+
+RUN = typer.Argument(metavar="ID", help="Id of a run, or a unique beginning of it.")
+SHORT = 8
+
+
+@app.command("list")
+def list_runs(
+    task: str | None = typer.Option(None, "--task", metavar="NAME", help="Only runs of this task."),
+    state: list[str] = typer.Option([], "--state", help="Only runs in this state; may be repeated."),
+    since: str | None = typer.Option(None, help="Not older than this: 24h, or RFC 3339."),
+    limit: int = typer.Option(50, min=1, max=100_000, help="At most so many."),
+    form: Format = FORMAT,
+) -> None:
+    """List runs, newest first."""
+    from dts.cli.client import Client, call
+    from dts.cli.runs import find_runs, run_row
+    from dts.cli.shapes import run_shape
+    from dts.pb.dts.v1 import Run
+
+    async def work(client: Client) -> list[Run]:
+        return await find_runs(client, task=task, states=state, since=since, limit=limit)
+
+    runs = call(work)
+    header = ("ID", "TASK", "SCHEDULED", "STATE", "REASON", "LATE", "TOOK", "NODE")
+    show([run_shape(run) for run in runs], [run_row(run) for run in runs], header, form, empty="no runs")
+
+
+@app.command("show")
+def show_run(run: str = RUN, form: Format = FORMAT) -> None:
+    """Show a run and each of its attempts."""
+    from dts.cli.client import Client, call
+    from dts.cli.runs import run_lines
+    from dts.cli.shapes import attempt_shape, run_shape
+    from dts.pb.dts.v1 import GetRunRequest, Run
+
+    async def work(client: Client) -> Run:
+        return (await client.scheduler.get_run(GetRunRequest(run=run))).run or Run()
+
+    found = call(work)
+    shape = run_shape(found) | {
+        "parameters": dict(found.parameters),
+        "attempts": [attempt_shape(attempt) for attempt in found.attempts],
+    }
+    show_one(shape, run_lines(found), form)
+
+
+@app.command()
+def logs(
+    run: str = RUN,
+    follow: bool = typer.Option(False, "-f", "--follow", help="Go on until the run is over."),
+    attempt: int = typer.Option(0, min=0, help="Only this attempt. [default: all]"),
+) -> None:
+    """Print what a run printed: its standard output on ours, its errors on ours."""
+    from dts.cli.client import Client, call
+    from dts.cli.runs import copy_logs
+
+    async def work(client: Client) -> None:
+        await copy_logs(client, run, follow=follow, attempt=attempt)
+
+    call(work)
+
+
+@app.command()
+def cancel(run: str = RUN) -> None:
+    """Ask that a run be stopped: at once if it has not started, else with its stop signal and grace."""
+    from dts.cli.client import Client, call
+    from dts.cli.shapes import word
+    from dts.pb.dts.v1 import CancelRunRequest, Run
+
+    async def work(client: Client) -> Run:
+        return (await client.scheduler.cancel_run(CancelRunRequest(run=run))).run or Run()
+
+    found = call(work)
+    asked = " (asked to stop)" if found.cancel_requested else ""
+    print(f"{found.id[:SHORT]} {word(found.state)}{asked}")
+
+
+@app.command()
+def retry(run: str = RUN) -> None:
+    """Run a finished run again, as a run of its own; prints its id."""
+    from dts.cli.client import Client, call
+    from dts.pb.dts.v1 import RetryRunRequest, Run
+
+    async def work(client: Client) -> Run:
+        return (await client.scheduler.retry_run(RetryRunRequest(run=run))).run or Run()
+
+    print(call(work).id)
+
+
+@app.command()
+def wait(runs: list[str] = typer.Argument(metavar="ID...", help="Ids, or unique beginnings of them.")) -> None:
+    """Wait until runs are over. Exit code 1 if one of them did not succeed."""
+    from dts.cli.client import Client, call
+    from dts.cli.runs import end_of, told
+    from dts.pb.dts.v1 import Run, RunState
+
+    async def work(client: Client) -> Sequence[Run]:
+        return [await end_of(client, run) for run in runs]
+
+    ended = call(work)
+    for run in ended:
+        print(told(run))
+    sys.stdout.flush()
+    if any(run.state is not RunState.SUCCEEDED for run in ended):
+        raise Failed

@@ -1,0 +1,121 @@
+"""Runs on the command line: finding them, telling them, following them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from dts.cli.client import Client
+from dts.cli.shapes import lateness, took, word
+from dts.cli.times import local, past, rounded
+from dts.domain.errors import InvalidArgument
+from dts.pb.dts.v1 import (
+    GetRunRequest,
+    ListRunsRequest,
+    LogStream,
+    Run,
+    RunState,
+    TailLogsRequest,
+    WatchRunRequest,
+)
+
+SHORT = 8
+PAGE = 1000
+
+
+async def find_runs(
+    client: Client, *, task: str | None, states: Sequence[str], since: str | None, limit: int
+) -> list[Run]:
+    """Runs, newest first, as many pages as it takes."""
+    query = ListRunsRequest(
+        task=task or "",
+        states=[_state(name) for text in states for name in text.split(",")],
+        since=past(since, field="--since") if since else None,
+    )
+    found: list[Run] = []
+    while len(found) < limit:
+        query.page_size = min(PAGE, limit - len(found))
+        page = await client.scheduler.list_runs(query)
+        found += page.runs
+        query.page_token = page.next_page_token
+        if not page.next_page_token:
+            break
+    return found
+
+
+def run_row(run: Run) -> tuple[str, ...]:
+    """A run as a row of a table."""
+    many = f" ×{run.ticks}" if run.ticks > 1 else ""
+    reason = word(run.reason)
+    if run.exit_code:
+        reason += f" {run.exit_code}"
+    return (
+        run.id[:SHORT],
+        run.task,
+        local(run.scheduled_at) + many,
+        word(run.state),
+        "" if reason == "ok" else reason,
+        rounded(lateness(run)),
+        rounded(took(run)),
+        run.node,
+    )
+
+
+def run_lines(run: Run) -> list[tuple[str, str]]:
+    """A run as named lines."""
+    lines = [
+        ("id", run.id),
+        ("task", f"{run.task} (version {run.task_version})"),
+        ("trigger", word(run.trigger)),
+        ("scheduled", local(run.scheduled_at)),
+        ("state", word(run.state) + (f": {word(run.reason)}" if run.reason else "")),
+        ("message", run.message),
+        ("ticks", f"{run.ticks}, the last at {local(run.last_scheduled_at)}" if run.ticks > 1 else ""),
+        ("blocked by", run.blocked_by),
+        ("parameters", " ".join(f"{name}={value}" for name, value in run.parameters.items())),
+    ]
+    for attempt in run.attempts:
+        span = attempt.finished_at - attempt.started_at if attempt.finished_at and attempt.started_at else None
+        code = f", exit code {attempt.exit_code}" if attempt.exit_code is not None else ""
+        lines.append(
+            (
+                f"attempt {attempt.number}",
+                (f"{word(attempt.state)} on {attempt.node}, started {local(attempt.started_at) or '-'}"
+                f"{', took ' + rounded(span) if span is not None else ''}{code}"
+                f"{'; ' + attempt.message if attempt.message else ''}"),
+            )
+        )
+    return [(name, text) for name, text in lines if text]
+
+
+async def copy_logs(client: Client, run: str, *, follow: bool, attempt: int = 0) -> None:
+    """Copies what a run prints to our own streams, byte for byte."""
+    request = TailLogsRequest(run=run, follow=follow, attempt=attempt)
+    async for answer in client.scheduler.tail_logs(request):
+        for chunk in answer.chunks:
+            out = sys.stderr.buffer if chunk.stream is LogStream.STDERR else sys.stdout.buffer
+            if chunk.cut_before:
+                out.write(f"\n[dts: {chunk.cut_before} bytes cut here]\n".encode())
+            out.write(chunk.content)
+            out.flush()
+
+
+async def end_of(client: Client, run: str) -> Run:
+    """Waits until a run is final."""
+    last: Run | None = None
+    async for answer in client.scheduler.watch_run(WatchRunRequest(run=run)):
+        last = answer.run
+    return last or (await client.scheduler.get_run(GetRunRequest(run=run))).run or Run()
+
+
+def told(run: Run) -> str:
+    """How a run ended, in a line."""
+    message = f": {run.message}" if run.message else ""
+    return f"{run.id[:SHORT]} {run.task} {word(run.state)}{message}"
+
+
+def _state(name: str) -> RunState:
+    known = {state.name.lower(): state for state in RunState if state and state.name}
+    if name not in known:
+        raise InvalidArgument.of("--state", "enum.unknown", f"{name[:64]!r} is not one of {', '.join(known)}")
+    return known[name]

@@ -1,0 +1,124 @@
+"""`dts task edit` and `dts task set`: a definition as text, changed, and stored if nobody was faster."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from dts.cli.ask import on_terminal
+from dts.cli.errors import say
+from dts.domain.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from dts.cli.client import Client
+    from dts.pb.dts.v1 import Task, TaskSpec
+
+
+def edit(name: str = typer.Argument(None, metavar="[NAME]", help="Name or id.")) -> None:
+    """Edit a definition in $VISUAL or $EDITOR. Stored only if nobody else changed the task meanwhile."""
+    from dts.cli.client import call
+    from dts.cli.taskfile import dump_document, load_task
+    from dts.cli.taskfile_write import spec_document
+    from dts.cli.tasks import named
+
+    if not on_terminal():
+        raise InvalidArgument.of("edit", "edit.terminal", "needs a terminal; scripts use `dts task set` or `dts apply`")
+
+    async def work(client: Client) -> str:
+        task = await _task(client, await named(client, name))
+        before = dump_document(spec_document(_spec_of(task)))
+        after = _edited(before)
+        if after == before:
+            return f"{_spec_of(task).name} unchanged"
+        return await _store(client, task, load_task(after, source="the edited text"))
+
+    print(call(work))
+
+
+def set_fields(
+    name: str = typer.Argument(metavar="NAME", help="Name or id."),
+    fields: list[str] = typer.Argument(
+        metavar="FIELD=VALUE...", help="Such as timeout=30m or schedule.cron='0 4 * * *'; an empty value unsets."
+    ),
+) -> None:
+    """Change fields of a definition, by the names that a task file has."""
+    from dts.cli.client import call
+    from dts.cli.options import pairs
+    from dts.cli.taskfile import dump_document, load_task
+    from dts.cli.taskfile_write import spec_document
+
+    changes = pairs(fields, field="FIELD=VALUE")
+
+    async def work(client: Client) -> str:
+        task = await _task(client, name)
+        document = spec_document(_spec_of(task))
+        for field, text in changes.items():
+            _set(document, field.split("."), text)
+        return await _store(client, task, load_task(dump_document(document), source="the changed definition"))
+
+    print(call(work))
+
+
+async def _task(client: Client, name: str) -> Task:
+    from dts.pb.dts.v1 import GetTaskRequest, Task
+
+    return (await client.tasks.get_task(GetTaskRequest(task=name))).task or Task()
+
+
+def _spec_of(task: Task) -> TaskSpec:
+    from dts.pb.dts.v1 import TaskSpec
+
+    return task.spec or TaskSpec()
+
+
+async def _store(client: Client, task: Task, spec: TaskSpec) -> str:
+    from dts.cli.times import local
+    from dts.pb.dts.v1 import Task, UpdateTaskRequest
+
+    request = UpdateTaskRequest(task=task.id, spec=spec, expected_version=task.version)
+    response = await client.tasks.update_task(request)
+    for warning in response.warnings:
+        say(f"warning: {warning.field}: {warning.message}")
+    stored = response.task or Task()
+    due = f"; next due {local(stored.next_due_at)}" if stored.next_due_at else ""
+    return f"{spec.name} updated to version {stored.version}{due}"
+
+
+def _set(document: dict[str, Any], path: list[str], text: str) -> None:
+    """Sets a value inside a document; an empty text takes it away. Values are YAML, so lists can be written."""
+    import yaml
+
+    place = document
+    for step in path[:-1]:
+        inner = place.setdefault(step, {})
+        if not isinstance(inner, dict):
+            raise InvalidArgument.of(".".join(path), "field.unknown", f"{step} has no fields of its own")
+        place = inner
+    if not text:
+        place.pop(path[-1], None)
+        return
+    try:
+        value = yaml.load(text, Loader=yaml.BaseLoader) if text.startswith(("[", "{")) else text  # noqa: S506 - text only
+    except yaml.YAMLError as error:
+        raise InvalidArgument.of(".".join(path), "field.value", "is not a value as a task file has it") from error
+    place[path[-1]] = value
+
+
+def _edited(text: str) -> str:
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    with tempfile.TemporaryDirectory(prefix="dts-") as folder:
+        file = Path(folder) / "task.yaml"
+        file.write_text(text, "utf-8")
+        try:
+            done = subprocess.run([*shlex.split(editor), str(file)], check=False)  # noqa: S603 - the user's own editor
+        except OSError as error:
+            raise InvalidArgument.of("EDITOR", "edit.editor", f"cannot be run: {error.strerror}") from error
+        if done.returncode != 0:
+            raise typer.Abort
+        return file.read_text("utf-8")

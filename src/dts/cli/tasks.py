@@ -1,0 +1,78 @@
+"""Tasks on the command line: finding them, telling them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dts.cli.ask import choose
+from dts.cli.client import Client
+from dts.cli.shapes import kind_of, schedule_words, timezone, word
+from dts.cli.taskfile import dump_document
+from dts.cli.taskfile_write import spec_document
+from dts.cli.times import local
+from dts.pb.dts.v1 import EffectiveValue, ListTasksRequest, Task, TaskSpec
+
+PAGE = 1000
+SCHEDULE_WIDTH = 40
+
+
+async def all_tasks(client: Client, *, labels: Mapping[str, str] | None = None, prefix: str = "") -> list[Task]:
+    """Every task, by name, as many pages as it takes."""
+    query = ListTasksRequest(page_size=PAGE, labels=dict(labels or {}), name_prefix=prefix)
+    found: list[Task] = []
+    while True:
+        page = await client.tasks.list_tasks(query)
+        found += page.tasks
+        query.page_token = page.next_page_token
+        if not page.next_page_token:
+            return found
+
+
+async def named(client: Client, name: str | None) -> str:
+    """The name that was given, or the one that is picked on a terminal.
+
+    Raises:
+        InvalidArgument: none was given, and there is no terminal to ask on.
+    """
+    if name is not None:
+        return name
+    return await choose("Which task?", [task.spec.name for task in await all_tasks(client) if task.spec], field="NAME")
+
+
+def task_row(task: Task) -> tuple[str, ...]:
+    """A task as a row of a table."""
+    spec = task.spec or TaskSpec()
+    words = schedule_words(spec.schedule) or "by hand"
+    last = task.last_run
+    return (
+        spec.name,
+        words if len(words) <= SCHEDULE_WIDTH else words[: SCHEDULE_WIDTH - 1] + "…",
+        timezone(spec.schedule) or "",
+        kind_of(spec),
+        "on" if task.enabled else "paused",
+        local(task.next_due_at) if task.enabled else "",
+        word(last.state) if last else "",
+    )
+
+
+def task_lines(task: Task, effective: Sequence[EffectiveValue]) -> list[tuple[str, str]]:
+    """A task as named lines."""
+    spec = task.spec or TaskSpec()
+    who = f" by {task.paused_by} at {local(task.paused_at)}" if task.paused_at else ""
+    note = f": {task.pause_note}" if task.pause_note else ""
+    document = spec_document(spec)
+    lines = [
+        ("task", spec.name),
+        ("id", task.id),
+        ("description", spec.description),
+        ("state", "on" if task.enabled else f"paused{who}{note}"),
+        ("version", f"{task.version}, made {local(task.updated_at)}"),
+        ("schedule", f"{schedule_words(spec.schedule) or 'by hand'} {timezone(spec.schedule) or ''}".strip()),
+        ("next", local(task.next_due_at)),
+        ("last run", f"{word(task.last_run.state)} {local(task.last_run.scheduled_at)}" if task.last_run else ""),
+        ("labels", " ".join(f"{key}={value}" for key, value in sorted(spec.labels.items()))),
+    ]
+    kind = kind_of(spec)
+    lines += [(kind, line) for line in dump_document(document.get(kind, {})).splitlines() if line != "{}"]
+    lines += [(value.name, f"{value.value or '-'}  ({value.source})") for value in effective]
+    return [(name, text) for name, text in lines if text]
