@@ -31,7 +31,7 @@ def check_task_schedule(spec: TaskSpec, before: TaskSpec | None, now: datetime, 
     if spec.schedule is None:
         return
     if before is not None and before.schedule == spec.schedule:
-        _keep(spec.schedule, spec.name, now, findings)
+        check_kept(spec.schedule, key=spec.name, now=now, findings=findings)
     else:
         window = _catchup_window(spec) if before is None else None
         check_one(spec.schedule, key=spec.name, now=now, findings=findings, window=window)
@@ -50,7 +50,7 @@ def check_one(
     findings.warnings.extend(Violation("schedule", "schedule.surprising", text) for text in surprising)
 
 
-def _keep(schedule: Schedule, key: str, now: datetime, findings: Findings) -> None:
+def check_kept(schedule: Schedule, *, key: str, now: datetime, findings: Findings) -> None:
     """A schedule that is stored already: it was in order, and what is over is over."""
     own = Findings()
     check_one(schedule, key=key, now=now, findings=own)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from dts.domain.errors import Violation
 from dts.pb.dts.v1 import AppliedChange, AppliedTask, Notice, Task, TaskAction, TaskChange, TaskSpec
+from dts.roles.definition.checks import name_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ def plan(
         names = {item.spec.name for item in wanted}
         gone = [task for name, task in sorted(present.items()) if name not in names]
         changes += [_change(TaskAction.DELETE, task) for task in gone]
-        told += [_said(_name(task), AppliedChange.DELETED, task, ()) for task in gone]
+        told += [_said(name_of(task), AppliedChange.DELETED, task, ()) for task in gone]
     return changes, told
 
 
@@ -41,15 +42,15 @@ def _plan_one(item: Wanted, before: Task | None, new_id: Callable[[], UUID]) -> 
     if before is None:
         change = TaskChange(action=TaskAction.CREATE, task_id=str(new_id()), spec=item.spec)
         return change, _said(name, AppliedChange.CREATED, None, item.warnings)
-    if before.spec is not None and same(before.spec, item.spec):
+    if same(before, item.spec):
         return None, _said(name, AppliedChange.UNCHANGED, before, item.warnings)
     change = _change(TaskAction.UPDATE, before, item.spec)
     return change, _said(name, AppliedChange.UPDATED, before, item.warnings)
 
 
-def same(one: TaskSpec, other: TaskSpec) -> bool:
-    """Whether two definitions mean the same: an absent message and an empty one do."""
-    return one.to_dict() == other.to_dict()
+def same(task: Task, spec: TaskSpec) -> bool:
+    """Whether a task is defined so already; both are in their normal form."""
+    return task.spec == spec
 
 
 def warnings_of(violations: Sequence[Violation]) -> list[Notice]:
@@ -64,7 +65,3 @@ def _change(action: TaskAction, task: Task, spec: TaskSpec | None = None) -> Tas
 def _said(name: str, change: AppliedChange, before: Task | None, warnings: Sequence[Violation]) -> AppliedTask:
     spec = before.spec if before is not None else None
     return AppliedTask(name=name, change=change, before=spec, warnings=warnings_of(warnings))
-
-
-def _name(task: Task) -> str:
-    return task.spec.name if task.spec else ""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 from uuid import UUID
 
-from dts.domain.errors import InvalidArgument, NotFound, Violation
+from dts.domain.errors import AlreadyExists, InvalidArgument, NotFound, Violation
 from dts.domain.ids import uuid7
 from dts.domain.policies import describe
-from dts.domain.validate import check_task
-from dts.domain.validate_text import text_trouble
+from dts.domain.validate import SPEC_BYTES, check_task, is_name
 from dts.pb.dts.v1 import (
     ApplyTasksRequest,
     ApplyTasksResponse,
@@ -42,14 +43,23 @@ from dts.pb.dts.v1 import (
     UpdateTaskRequest,
     UpdateTaskResponse,
 )
-from dts.roles.definition.applying import Wanted, plan, warnings_of
+from dts.roles.definition.applying import Wanted, plan, same, warnings_of
+from dts.roles.definition.checks import (
+    check_key,
+    check_note,
+    check_query,
+    check_version,
+    is_short,
+    name_of,
+    refuse,
+)
 from dts.roles.definition.ports import TaskStore
 from dts.roles.definition.preview import preview
 
-KEY_LENGTH = 63
-NOTE_LENGTH = 500
 APPLY_MAX = 1000
-PAGE_MAX = 1000
+PAGE_BYTES = 8 * 1024 * 1024
+PRUNE_PAGE = PAGE_BYTES // SPEC_BYTES
+"""So many definitions fit into one message between roles, however large they are."""
 
 
 class DefinitionService(TaskDefinitionServiceBase):
@@ -78,10 +88,12 @@ class DefinitionService(TaskDefinitionServiceBase):
     async def create_task(self, message: CreateTaskRequest) -> CreateTaskResponse:
         """Stores a new task."""
         wanted = self._checked(message.spec)
+        warnings = warnings_of(wanted.warnings)
         if message.dry_run:
-            return CreateTaskResponse(task=Task(spec=wanted.spec), warnings=warnings_of(wanted.warnings))
+            await self._refuse_taken(wanted.spec.name)
+            return CreateTaskResponse(task=Task(spec=wanted.spec), warnings=warnings)
         change = TaskChange(action=TaskAction.CREATE, task_id=str(self._new_id()), spec=wanted.spec)
-        return CreateTaskResponse(task=await self._save(change), warnings=warnings_of(wanted.warnings))
+        return CreateTaskResponse(task=await self._save(change), warnings=warnings)
 
     async def get_task(self, message: GetTaskRequest) -> GetTaskResponse:
         """Gets a task by name or id."""
@@ -90,33 +102,39 @@ class DefinitionService(TaskDefinitionServiceBase):
 
     async def list_tasks(self, message: ListTasksRequest) -> ListTasksResponse:
         """Lists tasks by name."""
-        if not 0 <= message.page_size <= PAGE_MAX:
-            raise InvalidArgument.of("page_size", "page_size.range", f"is between 1 and {PAGE_MAX}; 0 means 100")
+        check_query(message)
         page = await self._store.page_tasks(PageTasksRequest(query=message, with_last_run=True))
         return ListTasksResponse(tasks=page.tasks, next_page_token=page.next_page_token)
 
     async def update_task(self, message: UpdateTaskRequest) -> UpdateTaskResponse:
-        """Replaces a definition."""
-        wanted = self._checked(message.spec)
+        """Replaces a definition; one that is the same already makes no new version."""
         task = await self._task(message.task)
+        wanted = self._checked(message.spec, task.spec)
+        check_version(task, message.expected_version)
+        warnings = warnings_of(wanted.warnings)
+        if same(task, wanted.spec):
+            return UpdateTaskResponse(task=task, warnings=warnings)
         if message.dry_run:
-            return UpdateTaskResponse(task=Task(id=task.id, spec=wanted.spec), warnings=warnings_of(wanted.warnings))
+            await self._refuse_taken(wanted.spec.name, unless=task.id)
+            return UpdateTaskResponse(task=dataclasses.replace(task, spec=wanted.spec), warnings=warnings)
         change = TaskChange(
             action=TaskAction.UPDATE, task_id=task.id, spec=wanted.spec, expected_version=message.expected_version
         )
-        return UpdateTaskResponse(task=await self._save(change), warnings=warnings_of(wanted.warnings))
+        return UpdateTaskResponse(task=await self._save(change), warnings=warnings)
 
     async def delete_task(self, message: DeleteTaskRequest) -> DeleteTaskResponse:
         """Deletes a task; what runs goes on."""
         task = await self._task(message.task)
+        check_version(task, message.expected_version)
         change = TaskChange(action=TaskAction.DELETE, task_id=task.id, expected_version=message.expected_version)
         return DeleteTaskResponse(task=await self._save(change))
 
     async def pause_task(self, message: PauseTaskRequest) -> PauseTaskResponse:
-        """Lets a task owe nothing until it is resumed."""
-        if text_trouble(message.note) or len(message.note) > NOTE_LENGTH:
-            raise InvalidArgument.of("note", "text.length", f"is text of at most {NOTE_LENGTH} characters")
+        """Lets a task owe nothing until it is resumed; pausing it again changes at most the note."""
+        check_note(message.note)
         task = await self._task(message.task)
+        if not task.enabled and message.note in {"", task.pause_note}:
+            return PauseTaskResponse(task=task)
         change = TaskChange(action=TaskAction.PAUSE, task_id=task.id, note=message.note)
         return PauseTaskResponse(task=await self._save(change))
 
@@ -129,17 +147,20 @@ class DefinitionService(TaskDefinitionServiceBase):
 
     async def apply_tasks(self, message: ApplyTasksRequest) -> ApplyTasksResponse:
         """Makes the tasks be as given, all or none."""
-        wanted = self._checked_all(message.specs)
-        present = await self._present(wanted, everything=message.prune)
+        if len(message.specs) > APPLY_MAX:
+            many = f"are {len(message.specs)}; at most {APPLY_MAX} are allowed"
+            raise InvalidArgument.of("specs", "specs.many", many)
+        present = await self._present(message.specs, everything=message.prune)
+        wanted = await self._checked_all(message.specs, present)
         changes, told = plan(wanted, present, prune=message.prune, new_id=self._new_id)
         if changes and not message.dry_run:
             await self._store.save_tasks(SaveTasksRequest(changes=changes, actor=self._actor()))
         return ApplyTasksResponse(tasks=told)
 
     async def preview_schedule(self, message: PreviewScheduleRequest) -> PreviewScheduleResponse:
-        """Says when a schedule is due."""
+        """Says when a schedule is due. In a thread: the worst schedules take the better part of a second."""
         task = await self._task(message.task) if message.task else None
-        return preview(message, task, now=self._now())
+        return await asyncio.to_thread(preview, message, task, now=self._now())
 
     async def list_task_versions(self, message: ListTaskVersionsRequest) -> ListTaskVersionsResponse:
         """Lists the versions of a task, newest first."""
@@ -147,55 +168,61 @@ class DefinitionService(TaskDefinitionServiceBase):
         found = await self._store.find_task_versions(FindTaskVersionsRequest(task_id=task.id))
         return ListTaskVersionsResponse(versions=found.versions)
 
-    def _checked(self, spec: TaskSpec | None) -> Wanted:
-        spec, violations, warnings = check_task(spec or TaskSpec(), now=self._now())
-        if violations:
-            raise InvalidArgument(violations)
+    def _checked(self, spec: TaskSpec | None, before: TaskSpec | None = None) -> Wanted:
+        spec, violations, warnings = check_task(spec or TaskSpec(), now=self._now(), before=before)
+        refuse(violations)
         return Wanted(spec, warnings)
 
-    def _checked_all(self, specs: list[TaskSpec]) -> list[Wanted]:
+    async def _checked_all(self, specs: list[TaskSpec], present: Mapping[str, Task]) -> list[Wanted]:
         """Every definition; what is wrong with any of them is said at once."""
-        if len(specs) > APPLY_MAX:
-            raise InvalidArgument.of("specs", "specs.many", f"are {len(specs)}; at most {APPLY_MAX} are allowed")
         wrong: list[Violation] = []
         wanted: list[Wanted] = []
         names: set[str] = set()
         for number, given in enumerate(specs):
-            spec, violations, warnings = check_task(given, now=self._now())
-            place = f"tasks[{spec.name if _is_short(spec.name) else number}]"
+            known = present.get(given.name)
+            spec, violations, warnings = check_task(given, now=self._now(), before=known.spec if known else None)
+            place = f"tasks[{spec.name if is_short(spec.name) else number}]"
             wrong += [Violation(f"{place}.{each.field}", each.code, each.message) for each in violations]
             if spec.name in names:
                 wrong.append(Violation(f"{place}.name", "name.twice", "is given twice"))
             names.add(spec.name)
             wanted.append(Wanted(spec, warnings))
-        if wrong:
-            raise InvalidArgument(wrong)
+            await asyncio.sleep(0)  # a thousand definitions must not keep everybody else waiting
+        refuse(wrong)
         return wanted
 
-    async def _present(self, wanted: list[Wanted], *, everything: bool) -> dict[str, Task]:
-        if not everything:
-            found = await self._store.find_tasks(FindTasksRequest(tasks=[item.spec.name for item in wanted]))
-            return {task.spec.name: task for task in found.tasks if task.spec}
-        tasks: dict[str, Task] = {}
+    async def _present(self, specs: list[TaskSpec], *, everything: bool) -> dict[str, Task]:
+        """The stored tasks that matter, by name."""
+        if everything:
+            return {name_of(task): task async for task in self._all()}
+        names = [spec.name for spec in specs if is_name(spec.name)]
+        found = await self._store.find_tasks(FindTasksRequest(tasks=names))
+        return {name_of(task): task for task in found.tasks}
+
+    async def _all(self) -> AsyncIterator[Task]:
         token = ""
         while True:
-            page = await self._store.page_tasks(
-                PageTasksRequest(query=ListTasksRequest(page_size=PAGE_MAX, page_token=token))
-            )
-            tasks |= {task.spec.name: task for task in page.tasks if task.spec}
+            query = ListTasksRequest(page_size=PRUNE_PAGE, page_token=token)
+            page = await self._store.page_tasks(PageTasksRequest(query=query))
+            for task in page.tasks:
+                yield task
             token = page.next_page_token
             if not token:
-                return tasks
+                return
 
     async def _task(self, key: str, *, with_last_run: bool = False, deleted: bool = False) -> Task:
-        if not 0 < len(key) <= KEY_LENGTH or not key.isprintable() or not key.isascii():
-            raise InvalidArgument.of("task", "task.key", f"is a name or id: 1 to {KEY_LENGTH} characters")
-        found = await self._store.find_tasks(
-            FindTasksRequest(tasks=[key], with_last_run=with_last_run, deleted=deleted)
-        )
+        check_key(key)
+        request = FindTasksRequest(tasks=[key], with_last_run=with_last_run, deleted=deleted)
+        found = await self._store.find_tasks(request)
         if not found.tasks:
             raise NotFound(f"no task named {key!r}", code="task.unknown")
         return found.tasks[0]
+
+    async def _refuse_taken(self, name: str, *, unless: str = "") -> None:
+        """What storing it would say; only the store can say it for certain."""
+        found = await self._store.find_tasks(FindTasksRequest(tasks=[name]))
+        if any(task.id != unless for task in found.tasks):
+            raise AlreadyExists(f"a task named {name} exists already", code="task.exists")
 
     async def _save(self, change: TaskChange) -> Task:
         saved = await self._store.save_tasks(SaveTasksRequest(changes=[change], actor=self._actor()))
@@ -203,7 +230,3 @@ class DefinitionService(TaskDefinitionServiceBase):
 
     def _new_id(self) -> UUID:
         return uuid7(self._now(), self._rand(80))
-
-
-def _is_short(name: str) -> bool:
-    return 0 < len(name) <= KEY_LENGTH and name.isprintable() and name.isascii()
