@@ -280,10 +280,7 @@ async def test_without_an_engine_it_says_so(tmp_path):
     with pytest.raises(Unavailable):
         await engine.labelled("dts.owner", "x")
     await engine.close()
-    assert missing == (
-        f"the Docker engine at unix://{tmp_path}/none.sock does not answer: "
-        "the engine cannot be reached: No such file or directory"
-    )
+    assert missing == f"no Docker engine answers at unix://{tmp_path}/none.sock: No such file or directory"
 
 
 async def test_a_container_that_cannot_be_removed_now_is_removed_later(own_bench, own_engine):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -57,7 +58,7 @@ PROCESS = Kind(process=ProcessKind(command=["true"]))
 NOOP = Kind(noop=NoopKind())
 
 
-def every(seconds: float, **fields: object) -> Schedule:
+def every(seconds: float, **fields: Any) -> Schedule:
     """A fixed interval."""
     return Schedule(rules=[Rule(every=Interval(period=timedelta(seconds=seconds)))], **fields)
 
@@ -78,9 +79,10 @@ class Ledger:
 
     async def now(self) -> datetime:
         """The database's clock."""
-        return await self.pool.fetchval("SELECT clock_timestamp()")
+        now: datetime = await self.pool.fetchval("SELECT clock_timestamp()")
+        return now
 
-    async def task(self, name: str, schedule: Schedule | None = None, kind: Kind = PROCESS, **policies: object) -> str:
+    async def task(self, name: str, schedule: Schedule | None = None, kind: Kind = PROCESS, **policies: Any) -> str:
         """Creates a task; answers with its id."""
         spec = TaskSpec(name=name, kind=kind, schedule=schedule, policies=Policies(**policies))
         task_id = str(uuid7(datetime.now(UTC), uuid4().int >> 48))
@@ -107,7 +109,7 @@ class Ledger:
                 break
         return rows
 
-    async def node(self, name: str = "alpha", *, slots: int = 100, held: Sequence[Key] = (), **fields: object) -> str:
+    async def node(self, name: str = "alpha", *, slots: int = 100, held: Sequence[Key] = (), **fields: Any) -> str:
         """Registers a node (again, with a new incarnation)."""
         incarnation = str(uuid4())
         capacity = Capacity(slots=slots, resources=Resources(cpus=64, memory=1 << 36))

@@ -101,7 +101,10 @@ def _print_table(header: Sequence[str], table: Sequence[Sequence[str]]) -> None:
         made.add_row(*(Text(printable(cell), style=STYLES.get(cell, "")) for cell in cells))
     color = terminal and not os.environ.get("NO_COLOR")
     width = None if terminal else max(80, sum(_width(header, table)) + 2 * len(header))
-    Console(width=width, no_color=not color, highlight=False, soft_wrap=False).print(made)
+    console = Console(width=width, no_color=not color, highlight=False)
+    with console.capture() as captured:
+        console.print(made)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def _width(header: Sequence[str], table: Sequence[Sequence[str]]) -> list[int]:

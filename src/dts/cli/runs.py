@@ -80,9 +80,11 @@ def run_lines(run: Run) -> list[tuple[str, str]]:
         lines.append(
             (
                 f"attempt {attempt.number}",
-                (f"{word(attempt.state)} on {attempt.node}, started {local(attempt.started_at) or '-'}"
-                f"{', took ' + rounded(span) if span is not None else ''}{code}"
-                f"{'; ' + attempt.message if attempt.message else ''}"),
+                (
+                    f"{word(attempt.state)} on {attempt.node}, started {local(attempt.started_at) or '-'}"
+                    f"{', took ' + rounded(span) if span is not None else ''}{code}"
+                    f"{'; ' + attempt.message if attempt.message else ''}"
+                ),
             )
         )
     return [(name, text) for name, text in lines if text]

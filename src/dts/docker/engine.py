@@ -106,7 +106,8 @@ class Engine:
             async with asked("answer", within=PING_SECONDS):
                 version = await self._docker.version()
         except DtsError as error:
-            return f"the Docker engine at {self.host} does not answer: {error.message}"
+            why = error.message.removeprefix("the engine cannot be reached: ")
+            return f"no Docker engine answers at {self.host}: {why}"
         return "" if version.get("Os") == "linux" else f"the engine at {self.host} runs no Linux containers"
 
     def started_at(self) -> datetime | None:

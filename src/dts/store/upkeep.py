@@ -129,7 +129,8 @@ def _is_lost(row: asyncpg.Record, definition: Definition, now: datetime) -> bool
     """Whether the wait for the node is over."""
     waits = definition.policies.on_node_loss is NodeLoss.WAIT
     patience = definition.policies.node_loss_wait if waits else timedelta(0)
-    return now - row["unknown_at"] >= patience
+    unknown_at: datetime = row["unknown_at"]
+    return now - unknown_at >= patience
 
 
 async def _retry_lost(

@@ -78,11 +78,15 @@ class Recovery:
 
     async def _found(self, kind: str, runner: Runner, jobs: list[Job]) -> dict[tuple[UUID, int], Work]:
         pause = FIRST_PAUSE
+        said = ""
         while True:
             try:
                 return await runner.find(jobs)
             except Exception as error:  # noqa: BLE001 - an engine that does not answer will
-                log.warning("what an earlier process started of kind %s cannot be looked for yet: %s", kind, error)
+                # Where there is no engine there may never be one: the same is said once.
+                level = logging.DEBUG if str(error) == said or not jobs else logging.WARNING
+                said = str(error)
+                log.log(level, "what an earlier process started of kind %s cannot be looked for yet: %s", kind, error)
             await asyncio.sleep(pause * (0.5 + self._rand() / 2))
             pause = min(LONGEST_PAUSE, pause * 2)
 

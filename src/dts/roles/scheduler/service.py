@@ -170,12 +170,12 @@ class SchedulerService(SchedulerServiceBase):
         task = await self._task(message.task, deleted=True)
         now = await self._now()
         schedule = _compiled(task)
-        tick = _tick_at(schedule, message.at, now)
+        tick = _tick_at(schedule, message.at, now, born=task.created_at or now)
         at = tick.at if tick else message.at
         row = await self._database.find_tick(FindTickRequest(task_id=task.id, at=at if message.at else None))
         run = row.run
         if run is not None and message.at is None:
-            tick = _tick_at(schedule, run.scheduled_at, now) if run.trigger is Trigger.SCHEDULE else None
+            tick = _tick_at(schedule, run.scheduled_at, now, born=now) if run.trigger is Trigger.SCHEDULE else None
         nodes = await self._database.find_nodes(FindNodesRequest())
         return explain(
             Facts(task=task, schedule=schedule, now=now, at=message.at, tick=tick, run=run, nodes=nodes.nodes)
@@ -234,12 +234,13 @@ def _compiled(task: Task) -> CompiledSchedule | None:
     return compile_schedule(task.spec.schedule, key=task.spec.name)
 
 
-def _tick_at(schedule: CompiledSchedule | None, at: datetime | None, now: datetime) -> Tick | None:
-    """The tick at or before an instant; the next one if no instant is given and none has passed."""
+def _tick_at(schedule: CompiledSchedule | None, at: datetime | None, now: datetime, *, born: datetime) -> Tick | None:
+    """The tick at or before an instant. Without an instant: the latest since the task was born, else the next one."""
     if schedule is None:
         return None
-    until = at or now
-    return schedule.last_before(until, after=until - LOOK_BACK) or (None if at else schedule.next_after(now))
+    if at is not None:
+        return schedule.last_before(at, after=at - LOOK_BACK)
+    return schedule.last_before(now, after=max(now - LOOK_BACK, born)) or schedule.next_after(now)
 
 
 def _word(run: Run) -> str:
