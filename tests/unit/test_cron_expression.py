@@ -143,6 +143,12 @@ def test_7_is_sunday_again(weekday, expected, dialect):
     assert november(f"0 0 * * {weekday}", dialect) == expected
 
 
+def test_sunday_is_0_however_it_is_written():
+    same = [read(f"0 0 1 * {text}") for text in ("0", "7", "SUN", "7-7", "0,7")]
+    assert all(fields == same[0] for fields in same)
+    assert read("0 0 1 * 0-7") == read("0 0 1 * 0-6")
+
+
 EITHER = tuple(sorted({*range(1, 31, 10), *MONDAYS}))
 BOTH = tuple(day for day in range(1, 31, 10) if day in MONDAYS)
 
@@ -171,6 +177,7 @@ def test_the_dialects_join_the_day_fields_each_in_its_own_way(days, dts, cronie,
         ("l-3 * *", (27,)),
         ("L-29 * *", (1,)),
         ("L-30 * *", ()),
+        ("L-30 * MON", MONDAYS),
         ("1,L * *", (1, 30)),
         ("1W * *", (2,)),  # a Sunday
         ("7W * *", (6,)),  # a Saturday
@@ -374,6 +381,7 @@ REFUSED = [
     ("5/10 * * * *", "step", "minute 5/10 has a step without a range; write 5-59/10"),
     ("* * * * 7/1", "step", "day of week 7/1 has a step without a range; write 7"),
     ("5-1 * * * *", "reversed_range", "minute 5-1 runs backwards; write 5-59,0-1"),
+    ("5-4 * * * *", "reversed_range", "minute 5-4 runs backwards; write 5-59,0-4"),
     ("* 22-2 * * *", "reversed_range", "hour 22-2 runs backwards; write 22-23,0-2"),
     ("* 23-0 * * *", "reversed_range", "write 23,0"),
     ("* * * NOV-feb *", "reversed_range", "write NOV-DEC,JAN-feb"),
