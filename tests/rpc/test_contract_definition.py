@@ -265,7 +265,6 @@ async def test_a_preview_from_the_first_day_is_answered(tasks):
     assert len((await tasks.preview_schedule(request)).ticks) == 10
 
 
-@pytest.mark.xfail(reason="the arithmetic of schedules leaves the years there are: Internal instead of no further tick")
 async def test_a_preview_of_the_last_day_is_answered_or_refused(tasks):
     schedule = cron("0 0 * * *", timezone="Pacific/Kiritimati")
     with suppress(errors.InvalidArgument):
