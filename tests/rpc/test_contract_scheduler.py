@@ -450,7 +450,6 @@ async def test_what_is_odd_is_answered_or_refused_but_never_an_incident(what, sc
     await answered_or_refused(scheduler, world, *ODD[what])
 
 
-@pytest.mark.xfail(reason="the scheduler does not check these: Internal instead of an answer or InvalidArgument")
 @pytest.mark.parametrize("what", INCIDENTS)
 async def test_the_ends_of_time_and_nodes_with_a_nul_are_no_incidents(what, scheduler, world):
     await answered_or_refused(scheduler, world, *INCIDENTS[what])

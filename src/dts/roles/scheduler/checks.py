@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from dts.domain.errors import InvalidArgument, Violation
@@ -19,6 +19,8 @@ PARAMETERS_MAX = 64
 PARAMETER_BYTES = 4096
 NOTE_LENGTH = 500
 KEY_LENGTH = 63
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
@@ -63,6 +65,20 @@ def task_key(text: str) -> str:
     return text
 
 
+def node_key(text: str) -> str:
+    """A node's name or id, of a possible length."""
+    if not 0 < len(text) <= KEY_LENGTH or not text.isprintable():
+        raise InvalidArgument.of("node", "node.key", f"is a name or id: 1 to {KEY_LENGTH} characters")
+    return text
+
+
+def moment(field: str, at: datetime | None) -> datetime | None:
+    """An instant that schedules can be asked about."""
+    if at is not None and not EARLIEST <= at <= LATEST:
+        raise InvalidArgument.of(field, "time.range", f"lies between {EARLIEST.year} and {LATEST.year}")
+    return at
+
+
 def note(text: str) -> str:
     """A short text for people."""
     if len(text) > NOTE_LENGTH or "\0" in text:
@@ -97,6 +113,8 @@ def backfill_range(since: datetime | None, until: datetime | None, *, now: datet
     """A range of the past: [since, until)."""
     if since is None or until is None:
         raise InvalidArgument.of("since", "backfill.range", "both ends of the range must be given")
+    moment("since", since)
+    moment("until", until)
     if since >= until:
         raise InvalidArgument.of("since", "backfill.range", "must be before until")
     if until > now:

@@ -167,6 +167,7 @@ class SchedulerService(SchedulerServiceBase):
 
     async def explain_task(self, message: ExplainTaskRequest) -> ExplainTaskResponse:
         """Says why a task ran, did not run, or has not yet."""
+        checks.moment("at", message.at)
         task = await self._task(message.task, deleted=True)
         now = await self._now()
         schedule = _compiled(task)
@@ -187,12 +188,12 @@ class SchedulerService(SchedulerServiceBase):
 
     async def drain_node(self, message: DrainNodeRequest) -> DrainNodeResponse:
         """Lets a node take nothing new."""
-        request = SetNodeDrainRequest(node=message.node, drain=True, note=checks.note(message.note))
+        request = SetNodeDrainRequest(node=checks.node_key(message.node), drain=True, note=checks.note(message.note))
         return DrainNodeResponse(node=(await self._database.set_node_drain(request)).node)
 
     async def resume_node(self, message: ResumeNodeRequest) -> ResumeNodeResponse:
         """Lets a node take work again."""
-        request = SetNodeDrainRequest(node=message.node, drain=False)
+        request = SetNodeDrainRequest(node=checks.node_key(message.node), drain=False)
         return ResumeNodeResponse(node=(await self._database.set_node_drain(request)).node)
 
     async def get_status(self, message: GetStatusRequest) -> GetStatusResponse:  # noqa: ARG002 - the contract has one
