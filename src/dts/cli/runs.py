@@ -13,6 +13,7 @@ from dts.pb.dts.v1 import (
     GetRunRequest,
     ListRunsRequest,
     LogStream,
+    Reason,
     Run,
     RunState,
     TailLogsRequest,
@@ -47,7 +48,7 @@ def run_row(run: Run) -> tuple[str, ...]:
     """A run as a row of a table."""
     many = f" ×{run.ticks}" if run.ticks > 1 else ""
     reason = word(run.reason)
-    if run.exit_code:
+    if run.reason is Reason.EXIT_CODE:
         reason += f" {run.exit_code}"
     return (
         run.id[:SHORT],

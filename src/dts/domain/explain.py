@@ -34,6 +34,9 @@ SENTENCE = {
 }
 """One sentence for each reason."""
 
+SAID_BY_MESSAGE = {Reason.SKIPPED_OVERLAP, Reason.QUEUE_FULL, Reason.REPLACED}
+"""Reasons whose message says all of it, with the run that was in the way."""
+
 VERDICT = {
     RunState.SUCCEEDED: "ran",
     RunState.FAILED: "failed",
@@ -45,6 +48,8 @@ VERDICT = {
     RunState.PENDING: "waiting",
     RunState.UNKNOWN: "unknown",
 }
+
+NO_ROW = ExplainStep(step="ledger", ok=False, detail="no row stands for this tick")
 
 LATE_AFTER = timedelta(seconds=5)
 """A tick that is older than this and not in the ledger is missing there."""
@@ -103,7 +108,7 @@ def _without_run(facts: Facts, steps: list[ExplainStep]) -> ExplainTaskResponse:
         at=facts.tick.at if facts.tick else facts.at,
         verdict=verdict,
         message=message,
-        steps=[*steps, ExplainStep(step="ledger", ok=False, detail="no row stands for this tick")],
+        steps=[*steps, *([] if verdict in {"not_yet", "never"} else [NO_ROW])],
     )
 
 
@@ -163,7 +168,8 @@ def _policy_step(run: Run) -> list[ExplainStep]:
     if run.reason in {Reason.SKIPPED_OVERLAP, Reason.QUEUE_FULL, Reason.REPLACED} or (
         run.state is RunState.PENDING and run.blocked_by
     ):
-        blocker = f" (run {run.blocked_by[:8]})" if run.blocked_by else ""
+        known = run.blocked_by and run.blocked_by[:8] not in run.message
+        blocker = f" (run {run.blocked_by[:8]})" if known else ""
         return [ExplainStep(step="overlap", ok=False, detail=(run.message or SENTENCE.get(run.reason, "")) + blocker)]
     if run.reason in {Reason.MISSED, Reason.DROPPED_CAP, Reason.SKIPPED_PAUSED, Reason.EXCLUDED}:
         return [ExplainStep(step="catch-up", ok=False, detail=run.message or SENTENCE[run.reason])]
@@ -212,7 +218,11 @@ def _sentence(run: Run) -> str:
     base = SENTENCE.get(run.reason, run.message)
     if run.reason is Reason.EXIT_CODE and run.exit_code is not None:
         base = f"its command ended with exit code {run.exit_code}"
-    return f"{base}: {run.message}" if run.message and run.message not in base else base
+    if not run.message or run.message in base:
+        return base
+    if base in run.message or run.reason in SAID_BY_MESSAGE:
+        return run.message
+    return f"{base}: {run.message}"
 
 
 def _when(facts: Facts, instant: datetime) -> str:
