@@ -207,14 +207,20 @@ def _result_step(run: Run) -> list[ExplainStep]:
 
 
 def _sentence(run: Run) -> str:
-    if run.state is RunState.RUNNING:
-        return f"it is running on {run.node}"
-    if run.state is RunState.ASSIGNED:
-        return f"it was given to {run.node} and starts on its instant"
-    if run.state is RunState.UNKNOWN:
-        return f"it was given to {run.node}, which is silent: {run.message or 'waiting for it to come back'}"
-    if run.state is RunState.PENDING:
-        return run.message or "it waits for its instant or a place"
+    match run.state:
+        case RunState.RUNNING:
+            return f"it is running on {run.node}"
+        case RunState.ASSIGNED:
+            return f"it was given to {run.node} and starts on its instant"
+        case RunState.UNKNOWN:
+            return f"it was given to {run.node}, which is silent: {run.message or 'waiting for it to come back'}"
+        case RunState.PENDING:
+            return run.message or "it waits for its instant or a place"
+        case _:
+            return _final_sentence(run)
+
+
+def _final_sentence(run: Run) -> str:
     base = SENTENCE.get(run.reason, run.message)
     if run.reason is Reason.EXIT_CODE and run.exit_code is not None:
         base = f"its command ended with exit code {run.exit_code}"
