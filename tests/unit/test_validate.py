@@ -232,7 +232,7 @@ def test_two_definitions_that_mean_the_same_have_one_normal_form():
         (Schedule(rules=[Rule()]), {"schedule.rules[0]": "schedule.empty"}),
         (cron("* * * * *", starts_at=datetime.min.replace(tzinfo=UTC)), {"schedule.starts_at": "schedule.bounds"}),
         (cron("* * * * *", ends_at=datetime.max.replace(tzinfo=UTC)), {"schedule.ends_at": "schedule.bounds"}),
-        (cron("* * * * *", starts_at=datetime(2027, 1, 1)), {"schedule.starts_at": "schedule.bounds"}),  # noqa: DTZ001
+        (cron("* * * * *", starts_at=datetime(2027, 1, 1)), {"schedule.starts_at": "schedule.bounds"}),
         (cron("* * * * *", ends_at=NOW - DAY), {"schedule.ends_at": "schedule.in_past"}),
         (cron("* * * * *", starts_at=NOW + DAY, ends_at=NOW), {"schedule.ends_at": "schedule.bounds"}),
         (cron("* * * * *", max_runs=0), {"schedule.max_runs": "schedule.max_runs"}),
