@@ -39,7 +39,10 @@ async def _wall(environment: Mapping[str, str], *command: str) -> float:
     for _ in range(ROUNDS):
         begun = time.perf_counter()
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.DEVNULL, env={"PATH": "/usr/bin:/bin", **environment}
+            *command,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={"PATH": "/usr/bin:/bin", **environment},
         )
         await process.wait()
         samples.append((time.perf_counter() - begun) * 1000)

@@ -202,7 +202,7 @@ def _start_step(run: Run) -> list[ExplainStep]:
 def _result_step(run: Run) -> list[ExplainStep]:
     if run.state not in FINAL or run.state is RunState.SKIPPED or run.finished_at is None or not run.attempt:
         return []
-    took = f" after {format_duration(run.finished_at - run.started_at)}" if run.started_at else ""
+    took = f" after {_short(run.finished_at - run.started_at)}" if run.started_at else ""
     return [ExplainStep(step="result", ok=run.state is RunState.SUCCEEDED, detail=f"{_sentence(run)}{took}")]
 
 
@@ -229,6 +229,11 @@ def _final_sentence(run: Run) -> str:
     if base in run.message or run.reason in SAID_BY_MESSAGE:
         return run.message
     return f"{base}: {run.message}"
+
+
+def _short(span: timedelta) -> str:
+    """To the millisecond: nobody reads more."""
+    return format_duration(timedelta(milliseconds=round(span / timedelta(milliseconds=1))))
 
 
 def _when(facts: Facts, instant: datetime) -> str:
