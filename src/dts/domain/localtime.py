@@ -24,8 +24,8 @@ STEP = timedelta(hours=12)
 RECENT = timedelta(days=2)
 """No clock is put back by more than this, so an older change says nothing about local times that come again."""
 
-LAST = datetime(9999, 12, 29, tzinfo=UTC)
-"""Where time ends for schedules: any local time up to here can be written down."""
+LAST = datetime(9998, 12, 28, tzinfo=UTC)
+"""Where time ends for schedules: any local time and any interval (at most 366 days) beyond it can be written down."""
 
 FIRST = datetime(1900, 1, 1, tzinfo=UTC)
 
@@ -69,11 +69,21 @@ def find_zone(name: str) -> ZoneInfo:
         ValueError: there is none; the message names the nearest.
     """
     if name not in names():
-        near = difflib.get_close_matches(name[:64], sorted(names()), n=1, cutoff=0.6)
-        hint = f"; did you mean {near[0]}?" if near else ", such as Europe/Zurich"
+        near = _nearest(name[:64])
+        hint = f"; did you mean {near}?" if near else ", such as Europe/Zurich"
         shown = f"'{name}' is" if len(name) <= 64 and name.isprintable() and name.isascii() else "is"
         raise ValueError(f"{shown} not a time zone of the IANA database{hint}")
     return ZoneInfo(name)
+
+
+def _nearest(name: str) -> str | None:
+    """The zone that was probably meant: by its city alone, in whatever case, or with a slip of the pen."""
+    wanted = name.strip().replace(" ", "_").lower()
+    known = sorted(names(), key=lambda zone: (zone.count("/") != 1, zone))
+    by_city = next((zone for zone in known if wanted in {zone.lower(), zone.lower().rpartition("/")[2]}), None)
+    spelled = {zone.lower(): zone for zone in known}
+    near = difflib.get_close_matches(wanted, spelled, n=1, cutoff=0.75)
+    return by_city or (spelled[near[0]] if near else None)
 
 
 @lru_cache(maxsize=1)
@@ -87,7 +97,7 @@ def changes_of(zone: ZoneInfo, year: int) -> tuple[Change, ...]:
     """The changes of a zone's clocks in a year (of UTC), in order."""
     found: list[Change] = []
     begin = datetime(year, 1, 1, tzinfo=UTC)
-    end = min(datetime(min(year + 1, 9999), 1, 1, tzinfo=UTC), LAST) if year < 9999 else LAST
+    end = min(datetime(year + 1, 1, 1, tzinfo=UTC), LAST)
     while begin < end:
         until = min(begin + STEP, end)
         if _offset(zone, begin) != _offset(zone, until):
@@ -106,8 +116,7 @@ def stretches(zone: ZoneInfo, begin: datetime, end: datetime) -> Iterator[Stretc
                 yield Stretch(begin, change.at, change.before, opens)
             if begin <= change.at < end:
                 begin, opens = change.at, change
-        year_end = datetime(year + 1, 1, 1, tzinfo=UTC) if year < 9999 else LAST
-        until = min(year_end, end)
+        until = min(datetime(year + 1, 1, 1, tzinfo=UTC), end)
         if begin < until:
             yield Stretch(begin, until, _offset(zone, begin), opens)
             begin = until
