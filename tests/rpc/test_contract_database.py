@@ -550,7 +550,6 @@ async def test_what_the_database_refuses_is_refused_alike(what, db, world):
     await refused(db, world, *REFUSED[what])
 
 
-@pytest.mark.xfail(reason="the store reads these without a check: Internal instead of InvalidArgument")
 @pytest.mark.parametrize("what", UNCHECKED)
 async def test_what_is_no_id_is_refused_by_the_database(what, db, world):
     await refused(db, world, *UNCHECKED[what])

@@ -11,6 +11,8 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from dts.domain.errors import InvalidArgument
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -37,6 +39,18 @@ def uuid7(now: datetime, rand: int) -> UUID:
     """A UUIDv7 (RFC 9562): `now` to the millisecond, then 74 of the bits of `rand`."""
     millis = to_micros(now) // 1000
     return _stamped((millis << 80) | (rand & ((1 << 80) - 1)), version=7)
+
+
+def parse_id(text: str, *, field: str) -> UUID:
+    """Reads an id that somebody sent.
+
+    Raises:
+        InvalidArgument: it is no UUID.
+    """
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidArgument.of(field, "id.invalid", "is not a UUID") from None
 
 
 def _stamped(value: int, *, version: int) -> UUID:

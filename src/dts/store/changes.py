@@ -11,6 +11,7 @@ import asyncpg
 
 from dts.domain.definition import Definition, compile_definition
 from dts.domain.errors import AlreadyExists, Conflict, NotFound
+from dts.domain.ids import parse_id
 from dts.domain.ledger import Cursor, Page, first_page, opening, paused_gap, plan_page
 from dts.pb.dts.v1 import Reason, RunState, TaskAction, TaskChange, TaskSpec
 from dts.store.definitions import Definitions
@@ -73,7 +74,9 @@ class Changes:
         """Changes existing tasks; deletions first, so that a name they free can be taken."""
         if not changes:
             return
-        rows = await self._connection.fetch(sql("lock_tasks"), [UUID(change.task_id) for change in changes])
+        rows = await self._connection.fetch(
+            sql("lock_tasks"), [parse_id(change.task_id, field="task_id") for change in changes]
+        )
         by_id = {str(row["id"]): row for row in rows}
         now = await self._connection.fetchval("SELECT clock_timestamp()")
         for change in sorted(changes, key=lambda change: change.action is not TaskAction.DELETE):
@@ -194,7 +197,9 @@ def _first_page(definition: Definition, now: datetime) -> Page:
 
 
 def _compile(change: TaskChange, *, version: int) -> Definition:
-    return compile_definition(UUID(change.task_id), version, dataclasses.replace(change.spec or TaskSpec()))
+    return compile_definition(
+        parse_id(change.task_id, field="task_id"), version, dataclasses.replace(change.spec or TaskSpec())
+    )
 
 
 def _pause_after(change: TaskChange, row: asyncpg.Record, actor: str, now: datetime) -> Pause:

@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from dts.domain.errors import InvalidArgument, NotFound
-from dts.domain.ids import from_micros
+from dts.domain.ids import from_micros, parse_id
 from dts.pb.dts.v1 import (
     AppendLogsRequest,
     AppendLogsResponse,
@@ -25,6 +25,9 @@ from dts.store.queries import sql
 from dts.store.wakeups import Wakeups
 
 CHUNK_BYTES = 256 * 1024
+LATEST = 7_258_118_400_000_000
+"""Microseconds since the epoch: the year 2200, beyond which no schedule goes."""
+
 READ_BYTES = 512 * 1024
 READ_CHUNKS = 200
 
@@ -61,7 +64,7 @@ class LogStore:
 
     async def read(self, request: ReadLogsRequest) -> ReadLogsResponse:
         """Pieces in the order in which they arrived, from a position on."""
-        run_id = UUID(request.run_id)
+        run_id = parse_id(request.run_id, field="run_id")
         with errors():
             run = await self._pool.fetchrow(sql("find_run"), run_id, run_id)
             if run is None:
@@ -102,6 +105,8 @@ def _checked(entry: LogEntry) -> LogEntry:
     chunk = entry.chunk
     if len(entry.run_id) != 16 or chunk is None or chunk.at is None:
         raise InvalidArgument.of("batch.entries", "log.incomplete", "each entry names its run, its piece and its time")
+    if not 0 <= entry.scheduled_at <= LATEST:
+        raise InvalidArgument.of("batch.entries.scheduled_at", "log.scheduled_at", "lies outside the time of runs")
     if chunk.stream not in {LogStream.STDOUT, LogStream.STDERR}:
         raise InvalidArgument.of("batch.entries.chunk.stream", "log.stream", "is stdout or stderr")
     if not 0 <= entry.length <= CHUNK_BYTES or len(chunk.content) > CHUNK_BYTES:

@@ -11,6 +11,7 @@ import asyncpg
 
 from dts.domain.claim import End
 from dts.domain.errors import FailedPrecondition, InvalidArgument, NotFound
+from dts.domain.ids import parse_id
 from dts.pb.dts.v1 import (
     FindTickRequest,
     ListRunsRequest,
@@ -68,7 +69,7 @@ class RunStore:
 
     async def find_tick(self, request: FindTickRequest) -> Run | None:
         """The row that stands for a tick, or the latest row of the task."""
-        task_id = UUID(request.task_id)
+        task_id = parse_id(request.task_id, field="task_id")
         with errors():
             if request.at is None:
                 row = await self._pool.fetchrow(sql("latest_tick"), task_id, None)
@@ -94,7 +95,7 @@ class RunStore:
         name = "page_all" if RunState.SUCCEEDED in states else "page_not_ok"
         if query.task:
             name = "page_task"
-            arguments.append(UUID(query.task))
+            arguments.append(parse_id(query.task, field="query.task"))
         with errors():
             keys = await self._pool.fetch(sql(name), *arguments)
         page = keys[:size]
@@ -119,7 +120,7 @@ class RunStore:
         Raises:
             FailedPrecondition: a run is over already.
         """
-        ids = [UUID(text) for text in request.run_ids]
+        ids = [parse_id(text, field="run_ids") for text in request.run_ids]
         message = f"cancelled by {request.actor}" if request.actor else "cancelled"
 
         async def work(connection: Connection) -> list[str]:
@@ -137,7 +138,7 @@ class RunStore:
         return [await self.find(str(run_id)) for run_id in ids]
 
     async def _request(self, connection: Connection, request: RequestRunsRequest) -> list[tuple[UUID, datetime]]:
-        task_id = UUID(request.task_id)
+        task_id = parse_id(request.task_id, field="task_id")
         current = await connection.fetch(sql("lock_current"), [task_id])
         if not current or current[0]["deleted_at"] is not None:
             raise NotFound(f"no task {request.task_id}", code="task.unknown")
@@ -149,7 +150,7 @@ class RunStore:
         now: datetime = await connection.fetchval("SELECT now()")
         new = [
             NewRun(
-                run_id=UUID(run.id),
+                run_id=parse_id(run.id, field="runs.id"),
                 definition=known[(task_id, run.task_version or version)],
                 trigger=Trigger(request.trigger),
                 scheduled_at=run.scheduled_at or now,

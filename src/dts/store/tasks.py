@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
+from dts.domain.ids import parse_id
 from dts.pb.dts.v1 import (
     FindTasksRequest,
     ListTasksRequest,
@@ -47,7 +48,7 @@ class TaskStore:
             NotFound: a task to change does not exist (any more).
             Conflict: a task is not in the version that was expected.
         """
-        changed = [UUID(change.task_id) for change in request.changes]
+        changed = [parse_id(change.task_id, field="task_id") for change in request.changes]
 
         async def work(connection: Connection) -> list[str]:
             changes = Changes(connection, self._definitions, actor=request.actor)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from uuid import UUID
 
-from dts.domain.errors import InvalidArgument
+from dts.domain.ids import parse_id
 from dts.pb.dts.v1 import (
     AppendLogsRequest,
     AppendLogsResponse,
@@ -81,7 +80,9 @@ class DatabaseService(DatabaseServiceBase):
 
     async def find_task_versions(self, message: FindTaskVersionsRequest) -> FindTaskVersionsResponse:
         """Lists the versions of a task."""
-        return FindTaskVersionsResponse(versions=await self._store.tasks.versions(_id(message.task_id)))
+        return FindTaskVersionsResponse(
+            versions=await self._store.tasks.versions(parse_id(message.task_id, field="task_id"))
+        )
 
     async def materialise(self, message: MaterialiseRequest) -> MaterialiseResponse:
         """Writes coming ticks."""
@@ -163,10 +164,3 @@ class DatabaseService(DatabaseServiceBase):
     async def describe_database(self, message: DescribeDatabaseRequest) -> DescribeDatabaseResponse:  # noqa: ARG002
         """Says how the database is."""
         return await self._store.upkeep.describe()
-
-
-def _id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise InvalidArgument.of("task_id", "id.invalid", "is not a UUID") from None
