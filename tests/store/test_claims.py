@@ -46,6 +46,7 @@ async def test_a_result_is_stored_and_the_same_report_again_is_settled(ledger):
 
 
 async def test_a_failed_attempt_waits_and_is_tried_on_another_node(ledger):
+    await ledger.node("alpha", hostname="Alpha")
     await ledger.node("beta")
     task = await ledger.task("retry", retries=1, backoff=Backoff(initial=timedelta(milliseconds=1)))
     run_id = await ledger.trigger(task)
@@ -53,7 +54,7 @@ async def test_a_failed_attempt_waits_and_is_tried_on_another_node(ledger):
     assert attempt == 1
     await ledger.report([(run_id, 1)], RunState.FAILED, Reason.EXIT_CODE, exit_code=3)
     waiting = await ledger.run(run_id)
-    assert (waiting.state, [a.exit_code for a in waiting.attempts]) == (RunState.PENDING, [3])
+    assert (waiting.state, [(a.node, a.exit_code) for a in waiting.attempts]) == (RunState.PENDING, [("Alpha", 3)])
     assert await ledger.claim("alpha", "beta") == [(run_id, 2)]
     assert (await ledger.run(run_id)).node == "beta"
     await ledger.report([(run_id, 2)], RunState.FAILED, Reason.EXIT_CODE, exit_code=4, node="beta")

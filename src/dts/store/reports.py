@@ -98,7 +98,7 @@ def ended_attempt(report: Report, row: asyncpg.Record, now: datetime) -> Attempt
     detail = report.detail or ReportDetail()
     return Attempt(
         number=report.attempt,
-        node=row["node_id"] or "",
+        node=row["hostname"] or row["node_id"] or "",
         state=report.state,
         reason=report.reason,
         message=report.message,

@@ -151,7 +151,7 @@ async def _retry_lost(
 def _lost_attempt(row: asyncpg.Record, now: datetime) -> Mapping[str, object]:
     attempt = Attempt(
         number=row["attempt"],
-        node=row["node_id"] or "",
+        node=row["hostname"] or row["node_id"] or "",
         state=RunState.FAILED,
         reason=Reason.NODE_LOST,
         message=LOST,

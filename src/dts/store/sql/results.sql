@@ -46,10 +46,11 @@ WHERE run.id = r.id AND run.attempt = r.attempt AND run.node_id = $1 AND run.sta
 RETURNING run.id;
 
 -- name: lock_attempts (node_id, incarnation, ids, attempts)
-SELECT run.*
-FROM run JOIN unnest($3::uuid[], $4::int[]) AS r (id, attempt) ON run.id = r.id AND run.attempt = r.attempt
+SELECT run.*, node.hostname
+FROM run
+JOIN unnest($3::uuid[], $4::int[]) AS r (id, attempt) ON run.id = r.id AND run.attempt = r.attempt
+JOIN node ON node.id = $1 AND node.incarnation = $2::uuid
 WHERE run.node_id = $1 AND run.state IN ('assigned', 'running', 'unknown')
-    AND EXISTS (SELECT FROM node WHERE node.id = $1 AND node.incarnation = $2::uuid)
 ORDER BY run.id
 FOR UPDATE OF run;
 
@@ -106,7 +107,7 @@ WHERE node.id = run.node_id AND node.lease_until < coalesce($1::timestamptz, now
 RETURNING run.id;
 
 -- name: silent_runs (batch)
-SELECT * FROM run
+SELECT run.*, (SELECT hostname FROM node WHERE node.id = run.node_id) AS hostname FROM run
 WHERE state = 'unknown'
 ORDER BY unknown_at
 LIMIT $1
