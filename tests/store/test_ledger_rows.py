@@ -11,6 +11,7 @@ import pytest
 from dts.pb.dts.v1 import (
     Catchup,
     DateRange,
+    FindTasksRequest,
     Policies,
     Reason,
     RunState,
@@ -170,3 +171,10 @@ async def test_a_visit_costs_nothing_for_tasks_that_are_not_due(ledger):
         plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}"))
     assert "task_cursor_visit" in plan
     assert "Seq Scan" not in plan
+
+
+async def test_the_next_tick_is_told_even_if_it_is_in_the_ledger_already(ledger):
+    task = await ledger.task("pulse", every(2))
+    await ledger.materialise()
+    [found] = await ledger.store.tasks.find(FindTasksRequest(tasks=[task]))
+    assert found.next_due_at - await ledger.now() < 2 * SECOND

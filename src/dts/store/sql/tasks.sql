@@ -56,13 +56,20 @@ RETURNING node_id;
 SELECT id FROM run WHERE task_id = $1 AND state = 'pending' AND attempt = 0 FOR UPDATE;
 
 -- name: find_tasks (ids, names, deleted)
-SELECT t.*, c.next_due_at
+-- The next tick may be in the ledger already, some seconds ahead.
+SELECT t.*, least(c.next_due_at, (
+    SELECT min(scheduled_at) FROM run
+    WHERE run.task_id = t.id AND trigger = 'schedule' AND state IN ('pending', 'assigned') AND scheduled_at > now()
+)) AS next_due_at
 FROM task t JOIN task_cursor c ON c.task_id = t.id
 WHERE (t.id = ANY($1::uuid[]) OR t.name = ANY($2::text[])) AND ($3::boolean OR t.deleted_at IS NULL)
 ORDER BY t.deleted_at DESC NULLS FIRST;
 
 -- name: page_tasks (after_name, prefix_from, prefix_until, labels, due_until, batch)
-SELECT t.*, c.next_due_at
+SELECT t.*, least(c.next_due_at, (
+    SELECT min(scheduled_at) FROM run
+    WHERE run.task_id = t.id AND trigger = 'schedule' AND state IN ('pending', 'assigned') AND scheduled_at > now()
+)) AS next_due_at
 FROM task t JOIN task_cursor c ON c.task_id = t.id
 WHERE t.deleted_at IS NULL
     AND t.name > $1::text AND t.name >= $2::text AND t.name < $3::text

@@ -4557,7 +4557,7 @@ class Task(betterproto2.Message):
         10, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
-    The next tick that is not in the ledger yet. Absent: no further tick.
+    The next tick. Absent: no further one.
     """
 
     last_run: "Run | None" = betterproto2.field(11, betterproto2.TYPE_MESSAGE, optional=True)
