@@ -16,7 +16,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal, TypeVar, cast
 
+from dts.domain.durations import parse_duration
 from dts.domain.errors import InvalidArgument, Violation
+from dts.domain.sizes import parse_size
 
 T = TypeVar("T")
 
@@ -31,8 +33,6 @@ MOST_KEEP = timedelta(days=3650)
 _ELSEWHERE = ("DTS_SERVER", "DTS_TLS_CA")
 _LABEL_KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
 _NODE_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-_DURATION = re.compile(r"(?:(\d{1,8})d)?(?:(\d{1,8})h)?(?:(\d{1,8})m)?(?:(\d{1,8})s)?", re.ASCII)
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _FLAGS = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _SHOWN = 64
@@ -268,17 +268,20 @@ def _cpus(text: str) -> float:
 
 
 def _size(text: str) -> int:
-    match = _SIZE.fullmatch(text) if len(text) <= _SHOWN and text.isascii() else None
-    size = int(float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ")) if match else 0
-    if not 0 < size < 2**63:
+    try:
+        size = parse_size(text)
+    except ValueError:
+        size = 0
+    if not size:
         raise ValueError("must be a number of bytes above 0, or one with a unit such as 512m or 8GiB")
     return size
 
 
 def _keep(text: str) -> timedelta:
-    match = _DURATION.fullmatch(text)
-    days, hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0, 0)
-    keep = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    try:
+        keep = parse_duration(text)
+    except ValueError:
+        keep = timedelta(0)
     if not LEAST_KEEP <= keep <= MOST_KEEP:
         raise ValueError(f"must be from 1h to {MOST_KEEP.days}d, such as 30d or 12h")
     return keep

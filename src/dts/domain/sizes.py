@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-_SIZE = re.compile(r"(\d{1,19})\s*([kmgt]?)(?:i?b)?", re.ASCII | re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,19}(?:\.\d{1,6})?)\s*([kmgt]?)(?:i?b)?", re.ASCII | re.IGNORECASE)
 
 
 def parse_size(text: str) -> int:
@@ -15,7 +16,7 @@ def parse_size(text: str) -> int:
         ValueError: it is none; the message says what is allowed.
     """
     match = _SIZE.fullmatch(text.strip())
-    size = int(match[1]) * UNITS[match[2].lower()] if match else -1
+    size = int(Decimal(match[1]) * UNITS[match[2].lower()]) if match else -1
     if not 0 <= size < 1 << 63:
         raise ValueError(f"{text[:32]!r} is not an amount of memory such as 512m or 2g")
     return size
