@@ -79,11 +79,11 @@ def find_zone(name: str) -> ZoneInfo:
 def _nearest(name: str) -> str | None:
     """The zone that was probably meant: by its city alone, in whatever case, or with a slip of the pen."""
     wanted = name.strip().replace(" ", "_").lower()
-    known = sorted(names(), key=lambda zone: (zone.count("/") != 1, zone))
-    by_city = next((zone for zone in known if wanted in {zone.lower(), zone.lower().rpartition("/")[2]}), None)
-    spelled = {zone.lower(): zone for zone in known}
+    # Who writes GMT+3 does not mean Etc/GMT+3, whose sign is inverted, nor GMT itself.
+    known = sorted(zone for zone in names() if "GMT" not in zone and not zone.startswith("Etc/"))
+    spelled = {zone.lower().rpartition("/")[2]: zone for zone in known} | {zone.lower(): zone for zone in known}
     near = difflib.get_close_matches(wanted, spelled, n=1, cutoff=0.75)
-    return by_city or (spelled[near[0]] if near else None)
+    return spelled[near[0]] if near else None
 
 
 @lru_cache(maxsize=1)

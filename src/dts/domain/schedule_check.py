@@ -1,26 +1,25 @@
-"""What is wrong with a schedule that somebody writes, what may surprise, and what the clocks will do to it."""
+"""What is wrong with a schedule that somebody writes. What is allowed but may surprise is in `schedule_warnings`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from itertools import pairwise
 
+from dts.domain.durations import format_duration
 from dts.domain.errors import Violation
-from dts.domain.localtime import Change, changes_of
-from dts.domain.rules import CronRule
-from dts.domain.schedule import CompiledSchedule, read_schedule
+from dts.domain.localtime import SECOND
+from dts.domain.rules import CronRule, IntervalRule, OnceRule, Rule
+from dts.domain.schedule_clocks import ClockEffect, clock_changes
+from dts.domain.schedule_read import read_schedule, read_time
+from dts.domain.schedule_ticks import CompiledSchedule
+from dts.domain.schedule_warnings import warnings_of
 from dts.pb.dts.v1 import Schedule
 
-YEARS_AHEAD = 2
-FAR = timedelta(days=366)
-
-
-@dataclass(frozen=True, slots=True)
-class ClockEffect:
-    """A change of the clock, and what it does to a schedule in a sentence."""
-
-    change: Change
-    effect: str
+DAY = timedelta(days=1)
+PAST = 20 * 366 * DAY
+CALENDARS = range(2000, 2028)
+"""Every year there can be: the days of the week and the leap years come again after 28."""
 
 
 def check_schedule(
@@ -38,75 +37,85 @@ def check_schedule(
     compiled, violations = read_schedule(schedule, key=key, field=field)
     if compiled is None:
         return violations, []
+    wrong = [Violation(f"{field}.{path}", code, why) for path, code, why in _wrong(schedule, compiled)]
     coming = compiled.next_after(now)
-    if coming is None and not (allow_past and compiled.last_before(now, after=now - 20 * FAR)):
-        return [_never(schedule, compiled, now, field)], []
-    return [], _warnings(schedule, compiled, now, coming.at if coming else None)
+    if not wrong and coming is None and not (allow_past and compiled.last_before(now, after=now - PAST)):
+        wrong = [_over(schedule, compiled, now, field)]
+    return (wrong, []) if wrong else ([], warnings_of(schedule, compiled, now, coming))
 
 
-def clock_changes(schedule: Schedule, *, key: str, after: datetime, count: int = 2) -> list[ClockEffect]:
-    """The next changes of the zone's clocks, with what they do to the schedule; few zones have any."""
-    compiled, _ = read_schedule(schedule, key=key, field="schedule")
-    if compiled is None or not any(isinstance(rule, CronRule) for rule in compiled.rules):
-        return []
-    years = range(after.year, after.year + YEARS_AHEAD + 1)
-    coming = [change for year in years for change in changes_of(compiled.zone, year) if change.at > after]
-    return [ClockEffect(change, _effect(compiled, change)) for change in coming[:count]]
+def _wrong(schedule: Schedule, compiled: CompiledSchedule) -> Iterator[tuple[str, str, str]]:
+    """Path, code and sentence of what is wrong whatever the time."""
+    for number, rule in enumerate(compiled.rules):
+        if isinstance(rule, CronRule) and not _ever_matches(rule):
+            why = "names no date that exists: it would never run"
+            yield f"rules[{number}].cron", "schedule.never_fires", why
+        if isinstance(rule, OnceRule):
+            yield from _wrong_once(schedule, compiled, number, rule)
+    distance = min(map(_smallest_distance, compiled.rules)) if compiled.jitter else None
+    if distance is not None and compiled.jitter >= distance:
+        given, allowed = format_duration(compiled.jitter), format_duration(distance)
+        why = f"is {given}; it is less than the smallest distance between two ticks of a rule, which is {allowed}"
+        yield "jitter", "schedule.jitter", why
 
 
-def _never(schedule: Schedule, compiled: CompiledSchedule, now: datetime, field: str) -> Violation:
+def _wrong_once(
+    schedule: Schedule, compiled: CompiledSchedule, number: int, rule: OnceRule
+) -> Iterator[tuple[str, str, str]]:
+    shot = schedule.rules[number].at
+    text = shot.time if shot is not None else ""
+    path = f"rules[{number}].at"
+    if not rule.instants:
+        why = f"{text} does not exist in {compiled.timezone}: the clock jumps over it, and dst_gap is skip"
+        yield path, "schedule.never_fires", why
+        return
+    offset = read_time(text).utcoffset()
+    there = rule.instants[0].astimezone(compiled.zone)
+    # Z says that an instant is meant; another offset says what somebody believes of the zone.
+    if offset is not None and schedule.timezone and text[-1] not in "Zz" and offset != there.utcoffset():
+        why = f"{text} has another offset than {compiled.timezone}, where it is {there.isoformat()}; give it without"
+        yield path, "schedule.at", f"{why} an offset, or with Z"
+
+
+def _ever_matches(rule: CronRule) -> bool:
+    return any(rule.fields.days_of(year, month) for year in CALENDARS for month in rule.fields.months)
+
+
+def _smallest_distance(rule: Rule) -> timedelta:
+    """The smallest distance of two ticks as the clock shows them; changes of the clock do not count."""
+    if isinstance(rule, IntervalRule):
+        return rule.period
+    if not isinstance(rule, CronRule):
+        return timedelta.max
+    seconds, minutes, hours = rule.fields.seconds, rule.fields.minutes, rule.fields.hours
+    in_minute = [b - a for a, b in pairwise(seconds)]
+    minute = seconds[-1] - seconds[0]
+    in_hour = [60 * (b - a) - minute for a, b in pairwise(minutes)]
+    hour = 60 * (minutes[-1] - minutes[0]) + minute
+    in_day = [3600 * (b - a) - hour for a, b in pairwise(hours)]
+    overnight = [86_400 - 3600 * (hours[-1] - hours[0]) - hour] if _has_days_in_a_row(rule) else []
+    return min([*in_minute, *in_hour, *in_day, *overnight], default=86_401) * SECOND
+
+
+def _has_days_in_a_row(rule: CronRule) -> bool:
+    days = (date(y, m, d) for y in CALENDARS for m in range(1, 13) for d in rule.fields.days_of(y, m))
+    return any(b - a == DAY for a, b in pairwise(days))
+
+
+def _over(schedule: Schedule, compiled: CompiledSchedule, now: datetime, field: str) -> Violation:
+    """Why no tick comes."""
+    alone = len(schedule.rules) == 1 and schedule.rules[0].at is not None
+    place = f"{field}.rules[0].at" if alone else f"{field}.rules"
     if schedule.ends_at is not None and schedule.ends_at <= now:
         return Violation(f"{field}.ends_at", "schedule.in_past", "lies in the past")
-    if compiled.last_before(now, after=now - 20 * FAR) is not None:
+    if compiled.last_before(now, after=now - PAST) is not None:
         why = "lies in the past; give a catchup_window that reaches back to it, or trigger the task"
-        place = "rules[0].at" if len(schedule.rules) == 1 else "rules"
-        return Violation(f"{field}.{place}", "schedule.in_past", why)
-    place = "rules[0].cron" if len(schedule.rules) == 1 and schedule.rules[0].cron else "rules"
-    return Violation(f"{field}.{place}", "schedule.never_fires", "names no date that exists: it would never run")
+        return Violation(place, "schedule.in_past", why)
+    bounds = [name for name in ("starts_at", "ends_at") if getattr(schedule, name) is not None]
+    if bounds:
+        why = f"leaves no tick: none lies {'between starts_at and ends_at' if len(bounds) == 2 else 'within it'}"
+        return Violation(f"{field}.{bounds[-1]}", "schedule.never_fires", why)
+    return Violation(place, "schedule.in_past", "lies in the past")
 
 
-def _warnings(schedule: Schedule, compiled: CompiledSchedule, now: datetime, coming: datetime | None) -> list[str]:
-    found: list[str] = []
-    if coming is not None and coming - now > FAR:
-        found.append(f"the next tick is in {coming.year}")
-    for rule in compiled.rules:
-        if isinstance(rule, CronRule):
-            found += _surprises(rule)
-    if schedule.timezone.startswith("Etc/GMT"):
-        found.append("the sign of Etc/GMT zones is inverted: Etc/GMT-2 is two hours ahead of UTC")
-    return found
-
-
-def _surprises(rule: CronRule) -> list[str]:
-    days = rule.fields.days
-    restricted = days.days is not None and (days.weekdays is not None or bool(days.nth))
-    found = []
-    if restricted and not days.both:
-        found.append("day of month and day of week are joined by OR: it is due when either matches")
-    gaps = {b - a for a, b in zip(rule.fields.minutes, rule.fields.minutes[1:], strict=False)}
-    if len(rule.fields.minutes) > 2 and len(gaps) == 1:
-        step = gaps.pop()
-        if 60 % step and rule.fields.minutes[-1] + step - 60 != rule.fields.minutes[0]:
-            found.append(f"every {step} minutes does not divide the hour: the last distance of each hour is shorter")
-    return found
-
-
-def _effect(compiled: CompiledSchedule, change: Change) -> str:
-    low, high = change.gap
-    forward = high > low
-    jump = f"the clock goes from {low:%H:%M} {'on' if forward else 'back'} to {high:%H:%M}"
-    around = compiled.between(change.at - timedelta(hours=3), change.at + timedelta(hours=3), limit=1000)
-    touched = [tick for tick in around if abs(tick.at - change.at) <= abs(high - low)]
-    if not touched:
-        return f"{jump}; the schedule is not touched"
-    if forward:
-        at_once = any(tick.at == change.at for tick in touched)
-        what = "what falls into the gap runs at once after it" if at_once else "nothing runs in the gap"
-        return f"{jump}; {what}"
-    before = {_local(compiled, tick.at) for tick in touched if tick.at < change.at}
-    again = any(_local(compiled, tick.at) in before for tick in touched if tick.at >= change.at)
-    return f"{jump}; what falls into the repeated time runs {'twice' if again else 'once'}"
-
-
-def _local(compiled: CompiledSchedule, instant: datetime) -> datetime:
-    return instant.astimezone(compiled.zone).replace(tzinfo=None)
+__all__ = ["ClockEffect", "check_schedule", "clock_changes"]
