@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
 MINUTE = timedelta(minutes=1)
@@ -41,19 +41,23 @@ def expected(
     """
     found: list[datetime] = []
     previous = _local(begin, zone)
-    instant = begin
-    while instant < end:
-        instant += MINUTE
-        aware = instant.astimezone(zone)
-        local = aware.replace(tzinfo=None, fold=0)
+    for instant, local, fold in _minutes(begin, end, zone):
         skipped = local - previous - MINUTE
-        due = matches(local) and (elapsed or twice or aware.fold == 0)
+        due = matches(local) and (elapsed or twice or fold == 0)
         if not elapsed and after_gap and timedelta(0) < skipped < DAY:
             due = due or any(matches(previous + MINUTE * n) for n in range(1, skipped // MINUTE + 1))
         if due:
             found.append(instant)
         previous = local
     return found
+
+
+@lru_cache(maxsize=1)
+def _minutes(begin: datetime, end: datetime, zone: ZoneInfo) -> list[tuple[datetime, datetime, int]]:
+    """Every minute in (begin, end] with its local time; kept, because many expressions are asked one after another."""
+    instants = [begin + n * MINUTE for n in range(1, (end - begin) // MINUTE + 1)]
+    aware = [(instant, instant.astimezone(zone)) for instant in instants]
+    return [(instant, local.replace(tzinfo=None, fold=0), local.fold) for instant, local in aware]
 
 
 @cache
