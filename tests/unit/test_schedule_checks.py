@@ -135,6 +135,8 @@ def test_what_is_over_is_only_caught_up():
         (cron("5,55 0-23/2 * * *"), 50 * MINUTE),
         (cron("*/20 * * * * *"), timedelta(seconds=20)),
         (cron("10 * * * * *"), MINUTE),
+        (cron("0,50 0,1 * * * *"), timedelta(seconds=10)),
+        (cron("0,40 59 0,1 * * *"), timedelta(seconds=40)),
         (cron("10,50 0,23 * * *"), 20 * MINUTE),
         # From 23:50 to 00:10 of the next day it is not due.
         (cron("10,50 0,23 * * 1"), 40 * MINUTE),
@@ -194,6 +196,7 @@ def test_what_may_surprise_about_an_expression_is_said(expression, words):
 
 def test_a_zone_before_the_expression_does_not_shift_its_columns():
     assert "each day is 4 hours" in said(cron("CRON_TZ=Asia/Tokyo 0 */5 * * *", Dialect.ROBFIG))
+    assert "each hour is 4 minutes" in said(cron("CRON_TZ=Asia/Tokyo 0 */7 * * * *", Dialect.ROBFIG))
     assert refused(cron("CRON_TZ=Mars/Phobos 0 * * * *", Dialect.ROBFIG)) == [("rules[0].cron", "timezone")]
     assert refused(cron("CRON_TZ=Mars/Phobos @every 1h", Dialect.ROBFIG)) == [("rules[0].cron", "timezone")]
 

@@ -50,7 +50,9 @@ crons = st.tuples(st.sampled_from(["", "30 ", "*/20 "]), field_of(0, 59), field_
 intervals = st.one_of(st.integers(60, 100_000).map(float), st.sampled_from([61.5, 90.25, 3600.000001]))
 rules = st.one_of(
     crons.map(lambda parts: cron(f"{parts[0]}{parts[1]} {parts[2]} {parts[3]} * *")),
-    st.tuples(intervals, st.integers(0, 59)).map(lambda x: every(timedelta(seconds=x[0]), timedelta(seconds=x[1]))),
+    st.tuples(intervals, st.one_of(st.integers(0, 59), st.just(0.5))).map(
+        lambda x: every(timedelta(seconds=x[0]), timedelta(seconds=x[1]))
+    ),
 )
 
 
@@ -80,6 +82,13 @@ def test_a_local_day_that_is_cut_in_two_is_excluded_in_both_parts():
     after, until = datetime(2007, 11, 3, tzinfo=UTC), datetime(2007, 11, 6, tzinfo=UTC)
     ticks = schedule.between(after, until, limit=9999)
     assert schedule.count(after, until).excluded == sum(tick.excluded for tick in ticks) == 145
+
+
+@pytest.mark.parametrize("phase", [timedelta(0), timedelta(seconds=0.5)])
+def test_an_interval_between_the_seconds_meets_none_of_them(phase):
+    schedule = compiled(cron("* * * * * *"), every(timedelta(seconds=10), phase))
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    assert schedule.count(at, at + timedelta(seconds=100)).ticks == (110 if phase else 100)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +133,12 @@ def test_nothing_is_due_where_time_ends():
     schedule = compiled(cron("* * * * *"))
     assert schedule.next_after(EVER[1]) is None
     assert schedule.between(datetime(9999, 1, 1, tzinfo=UTC), EVER[1], limit=9) == []
+
+
+def test_a_range_within_another_does_not_end_it():
+    excluded = Excluded.of([read_dates("2026-01-01", "2026-01-31"), read_dates("2026-01-05", "2026-01-06")])
+    assert excluded.holds(date(2026, 1, 20))
+    assert not excluded.holds(date(2026, 2, 1))
 
 
 DATES = st.dates(date(2023, 1, 1), date(2025, 12, 31))
