@@ -12,7 +12,8 @@ from dts.domain.errors import InvalidArgument
 
 def on_terminal() -> bool:
     """Whether somebody is there to answer."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    # A stream is None where the caller has closed it.
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
 async def choose(question: str, choices: Sequence[str], *, field: str) -> str:
@@ -22,7 +23,7 @@ async def choose(question: str, choices: Sequence[str], *, field: str) -> str:
         InvalidArgument: there is no terminal, or nothing to pick from.
     """
     if not on_terminal():
-        raise InvalidArgument.of(field, "argument.missing", "is missing")
+        raise _missing(field)
     if not choices:
         raise InvalidArgument.of(field, "argument.missing", "is missing, and there is nothing to pick from")
     import questionary
@@ -39,7 +40,7 @@ async def text(
         InvalidArgument: there is no terminal.
     """
     if not on_terminal():
-        raise InvalidArgument.of(field, "argument.missing", "is missing")
+        raise _missing(field)
     import questionary
 
     def valid(answer: str) -> bool | str:
@@ -56,6 +57,10 @@ async def confirmed(question: str) -> bool:
     import questionary
 
     return bool(await questionary.confirm(question, default=False).ask_async())
+
+
+def _missing(field: str) -> InvalidArgument:
+    return InvalidArgument.of(field, "argument.missing", "is missing; give it, for it is asked for on a terminal only")
 
 
 def _answered(answer: str | None) -> str:

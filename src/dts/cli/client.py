@@ -69,7 +69,13 @@ def address() -> tuple[str, str | None]:
     data = os.environ.get("DTS_DATA")
     known = credentials.read(Path(data) if data else default_data_dir(os.environ))
     server = os.environ.get("DTS_SERVER") or (known.server if known else SERVER)
-    return server, _token() or (known.token if known else None)
+    # What `dts dev` left belongs to that server; another one, named by DTS_SERVER, is not shown its token.
+    own = known.token if known and _same(known.server, server) else None
+    return server, _token() or own
+
+
+def _same(one: str, other: str) -> bool:
+    return one.replace("localhost:", "127.0.0.1:") == other.replace("localhost:", "127.0.0.1:")
 
 
 def _token() -> str | None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from typing import TextIO
 
 import typer
 
 from dts.domain.errors import (
+    AlreadyExists,
     Conflict,
     DeadlineExceeded,
     DtsError,
+    Internal,
     InvalidArgument,
     NotFound,
     PermissionDenied,
@@ -34,6 +37,8 @@ _MEANING: tuple[tuple[type[DtsError], int, str], ...] = (
     (DeadlineExceeded, UNREACHABLE, "try again; `dts status` says which part is not well"),
     (Unauthenticated, NOT_ALLOWED, "set DTS_TOKEN or DTS_TOKEN_FILE; `dts dev` leaves its own in its data directory"),
     (PermissionDenied, NOT_ALLOWED, "ask whoever runs this dts"),
+    (AlreadyExists, FAILED, "take another name, or change that one with `dts task set` or `dts apply`"),
+    (Internal, FAILED, "the log of the server says more"),
     (Conflict, FAILED, "read it again and repeat the change"),
 )
 
@@ -50,11 +55,12 @@ def exit_code_of(error: BaseException, *, debug: bool) -> int:
     """Tells an error on standard error; the exit code that belongs to it."""
     if isinstance(error, Failed):
         return error.code
+    if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+        return error.code if isinstance(error.code, int) else FAILED
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return INTERRUPTED
-    if isinstance(error, BrokenPipeError):
-        # Whoever read has gone; the interpreter must not stumble over it once more when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(_cause(error), BrokenPipeError):
+        discard(sys.stdout)
         return BROKEN_PIPE
     show = getattr(error, "show", None)
     if show is not None and hasattr(error, "exit_code"):  # a mistake in the use of the command line: Typer knows it
@@ -70,6 +76,12 @@ def _tell(error: BaseException) -> int:
         for violation in error.violations:
             say(f"error: {violation}")
         return USAGE
+    if isinstance(error, OSError):
+        # Such as a disk that is full below our standard output: nobody's bug.
+        discard(sys.stdout)
+        say(f"error: {error.filename or 'standard output'}: {error.strerror or error}")
+        say("  see that it exists, is yours, and has room")
+        return FAILED
     if not isinstance(error, DtsError):
         say(f"error: {type(error).__name__}: {error}")
         say("  this is a bug of dts; repeat with --debug to see where")
@@ -82,5 +94,23 @@ def _tell(error: BaseException) -> int:
 
 
 def say(line: str) -> None:
-    """Prints a line on standard error; what cannot be shown is escaped."""
-    print(line.encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
+    """Prints a line on standard error; what cannot be shown, or would act on a terminal, is escaped."""
+    print(printable(line), file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Text that cannot do anything to a terminal: control characters are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def discard(stream: TextIO | None) -> None:
+    """Lets what is left for a stream that takes nothing more go nowhere, so that the end does not stumble over it."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno() if stream else 1)
+    except (OSError, ValueError):
+        return  # it is no file: nothing is left for it
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """What happened; Typer turns a broken pipe into an exit of its own."""
+    return error.__context__ if isinstance(error, SystemExit) else error

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from dts.cli.output import FORMAT, Format, dump, printable
+from dts.cli.errors import printable
+from dts.cli.output import FORMAT, Format, dump
 from dts.cli.typers import single
 
 app = single()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,17 +64,39 @@ app = typer.Typer(
 )
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        importlib.import_module("dts.cli.version").version()
+        raise typer.Exit
+
+
 @app.callback()
-def root(debug: bool = typer.Option(False, "--debug", help="Show where an error came from.")) -> None:
+def root(
+    debug: bool = typer.Option(False, "--debug", help="Show where an error came from."),
+    version: bool = typer.Option(False, "--version", is_eager=True, callback=_version, help="The same as `version`."),
+) -> None:
     """dts: a distributed task scheduler. Runs each task on time, exactly once, and can say why."""
-    del debug  # read by `run`, which sees errors when the command is over
+    del debug, version  # read by `run`, which sees errors when the command is over, and by `_version`
 
 
 def run(arguments: Sequence[str]) -> int:
     """Runs a command; the exit code. Errors are told on standard error."""
-    debug = "--debug" in arguments
+    given, debug = _split_debug(arguments)
     try:
-        code = app(list(arguments), prog_name="dts", standalone_mode=False)
+        code = app(given, prog_name="dts", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # while what goes wrong can still be told
     except BaseException as error:  # noqa: BLE001 - the one place where errors become words and an exit code
         return exit_code_of(error, debug=debug)
     return code if isinstance(code, int) else 0
+
+
+def _split_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """Takes `--debug` away wherever it stands: whoever repeats a command with it adds it at the end.
+
+    What follows `--` belongs to the command of a task.
+    """
+    given = list(arguments)
+    end = given.index("--") if "--" in given else len(given)
+    own = [argument for argument in given[:end] if argument != "--debug"]
+    return own + given[end:], len(own) < end

@@ -11,6 +11,8 @@ from typing import Any
 
 import typer
 
+from dts.cli.errors import printable
+
 STYLES = {
     "succeeded": "green",
     "ready": "green",
@@ -76,16 +78,15 @@ def show_one(row: Mapping[str, Any], lines: Sequence[tuple[str, str]], form: For
 def dump(value: object, form: Format) -> None:
     """Prints a value as JSON or YAML."""
     if form is Format.JSON:
-        print(json.dumps(value, indent=2, ensure_ascii=False))
+        print(json.dumps(value, indent=2, ensure_ascii=not _is_utf8()))
         return
     import yaml
 
-    print(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), end="")
+    print(yaml.safe_dump(value, sort_keys=False, allow_unicode=_is_utf8()), end="")
 
 
-def printable(text: str) -> str:
-    """Text that cannot do anything to a terminal: control characters are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def _is_utf8() -> bool:
+    return sys.stdout is None or (sys.stdout.encoding or "").replace("-", "").lower() == "utf8"
 
 
 def _print_table(header: Sequence[str], table: Sequence[Sequence[str]]) -> None:
@@ -93,7 +94,7 @@ def _print_table(header: Sequence[str], table: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    terminal = sys.stdout.isatty()
+    terminal = sys.stdout is not None and sys.stdout.isatty()
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in header:
         made.add_column(name, no_wrap=True, overflow="ignore" if not terminal else "ellipsis")
@@ -101,7 +102,8 @@ def _print_table(header: Sequence[str], table: Sequence[Sequence[str]]) -> None:
         made.add_row(*(Text(printable(cell), style=STYLES.get(cell, "")) for cell in cells))
     color = terminal and not os.environ.get("NO_COLOR")
     width = None if terminal else max(80, sum(_width(header, table)) + 2 * len(header))
-    console = Console(width=width, no_color=not color, highlight=False)
+    # Told, because rich would also believe FORCE_COLOR, and then a script gets escapes.
+    console = Console(width=width, no_color=not color, force_terminal=terminal, highlight=False)
     with console.capture() as captured:
         console.print(made)
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ from dts.domain.errors import InvalidArgument
 from dts.pb.dts.v1 import (
     GetRunRequest,
     ListRunsRequest,
+    LogChunk,
     LogStream,
     Reason,
     Run,
@@ -96,11 +98,18 @@ async def copy_logs(client: Client, run: str, *, follow: bool, attempt: int = 0)
     request = TailLogsRequest(run=run, follow=follow, attempt=attempt)
     async for answer in client.scheduler.tail_logs(request):
         for chunk in answer.chunks:
-            out = sys.stderr.buffer if chunk.stream is LogStream.STDERR else sys.stdout.buffer
-            if chunk.cut_before:
-                out.write(f"\n[dts: {chunk.cut_before} bytes cut here]\n".encode())
-            out.write(chunk.content)
-            out.flush()
+            # Beside the loop: a pager that waits for its reader must not keep us from answering the server's pings.
+            await asyncio.to_thread(_copy, chunk)
+
+
+def _copy(chunk: LogChunk) -> None:
+    stream = sys.stderr if chunk.stream is LogStream.STDERR else sys.stdout
+    if stream is None:  # closed by the caller
+        return
+    if chunk.cut_before:
+        stream.buffer.write(f"\n[dts: {chunk.cut_before} bytes cut here]\n".encode())
+    stream.buffer.write(chunk.content)
+    stream.buffer.flush()
 
 
 async def end_of(client: Client, run: str) -> Run:

@@ -35,5 +35,5 @@ def schedule(
     ]
     shapes = [tick_shape(tick) for tick in found.ticks]
     show(shapes, table, ("TASK", "DUE", "IN ITS ZONE", "ZONE", ""), form, empty=f"nothing is due within {within}")
-    if found.more and form is Format.TABLE:
+    if found.more:  # on standard error, so that scripts are told too
         say(f"… and more; --limit shows more than {limit}")

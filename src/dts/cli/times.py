@@ -8,6 +8,8 @@ from dts.domain.durations import format_duration, parse_duration
 from dts.domain.errors import InvalidArgument
 from dts.runtime.clock import now
 
+SHOWN = 64
+
 
 def duration(text: str, *, field: str) -> timedelta:
     """Reads `90s`, `1h30m` or a number of seconds.
@@ -31,14 +33,25 @@ def instant(text: str, *, field: str) -> datetime:
         distance = duration(text[1:], field=field)
         return now() + distance if text[0] == "+" else now() - distance
     try:
+        return read_rfc3339(text)
+    except ValueError as error:
+        raise InvalidArgument.of(field, "time.invalid", f"{error}, or +10m from now") from error
+
+
+def read_rfc3339(text: str) -> datetime:
+    """Reads a time with an offset; UTC.
+
+    Raises:
+        ValueError: it is none; the message says what is allowed.
+    """
+    try:
         found = datetime.fromisoformat(text.replace("z", "Z"))
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise InvalidArgument.of(
-            field, "time.invalid", "is RFC 3339 with an offset, such as 2026-12-24T18:00:00Z, or +10m from now"
-        )
-    return found.astimezone(UTC)
+        if found.tzinfo is not None:
+            return found.astimezone(UTC)
+    except (ValueError, OverflowError):  # the year 0 or 10000, once in UTC
+        pass
+    shown = f"{text!r} is" if len(text) <= SHOWN and text.isprintable() else "this is"
+    raise ValueError(f"{shown} not a time with an offset, such as 2026-12-24T18:00:00Z")
 
 
 def past(text: str, *, field: str) -> datetime:
