@@ -204,6 +204,9 @@ def test_a_zone_before_the_expression_does_not_shift_its_columns():
 def test_a_schedule_of_excluded_dates_alone_is_said_to_run_nothing():
     assert "nothing would run" in said(cron("0 0 * * *"), exclude=[DateRange(first="01-01", last="12-31")])
     assert said(cron("0 0 * * *"), exclude=[DateRange(first="01-01", last="12-30")]) == ""
+    assert "nothing would run" in said(cron("0 0 24 12 *"), exclude=[DateRange(first="12-24")])
+    assert said(cron("0 0 24,26 12 *"), exclude=[DateRange(first="12-24")]) == ""
+    assert "nothing would run" in said(at("2026-04-01T00:00"), exclude=[DateRange(first="2026-04-01")])
     assert "inverted" in said(cron("0 0 * * *"), timezone="Etc/GMT+3")
 
 

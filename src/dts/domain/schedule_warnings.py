@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 from dts.domain.cron_fields import CronFields
+from dts.domain.ids import MICROSECOND
 from dts.domain.localtime import instants_of
 from dts.domain.rules import CronRule, OnceRule
 from dts.domain.schedule_read import read_time
@@ -14,6 +15,7 @@ from dts.domain.schedule_ticks import CompiledSchedule, Tick
 from dts.pb.dts.v1 import Schedule
 
 FAR = timedelta(days=366)
+DAY = timedelta(days=1)
 _COLUMNS = (
     ("second", 60, "minute"),
     ("minute", 60, "hour"),
@@ -37,10 +39,21 @@ def _of_times(compiled: CompiledSchedule, now: datetime, coming: Tick | None) ->
         return
     if coming.at - now > FAR:
         yield f"the next tick is in {coming.at.year}"
-    if coming.excluded:
-        ahead = compiled.count(coming.at - timedelta(microseconds=1), coming.at + FAR)
-        if ahead.excluded == ahead.ticks:
-            yield "every tick of the coming year falls on an excluded date, so nothing would run"
+    if _is_all_excluded(compiled, coming):
+        yield "every tick of the coming year falls on an excluded date, so nothing would run"
+
+
+def _is_all_excluded(compiled: CompiledSchedule, coming: Tick) -> bool:
+    """Whether no tick of a year runs, by going from the end of one run of excluded days to the next."""
+    tick: Tick | None = coming
+    until = coming.at + FAR
+    while tick is not None and tick.excluded and tick.at < until:
+        day = tick.at.astimezone(compiled.zone).date() + DAY
+        while compiled.exclude.holds(day) and day <= until.date():
+            day += DAY
+        midnight = datetime.combine(day, time(), tzinfo=compiled.zone).astimezone(UTC)
+        tick = compiled.next_after(max(tick.at, midnight - MICROSECOND))
+    return tick is None or (tick is not coming and tick.at >= until)
 
 
 def _of_rules(schedule: Schedule, compiled: CompiledSchedule, now: datetime) -> Iterator[str]:
@@ -80,11 +93,11 @@ def _of_steps(expression: str) -> Iterator[str]:
 
 
 def _of_local_time(compiled: CompiledSchedule, rule: OnceRule, text: str) -> Iterator[str]:
-    time = read_time(text)
-    if time.tzinfo is not None:
+    wanted = read_time(text)
+    if wanted.tzinfo is not None:
         return
     shown = [instant.astimezone(compiled.zone).isoformat() for instant in rule.instants]
-    there = instants_of(time, compiled.zone)
+    there = instants_of(wanted, compiled.zone)
     if not there:
         yield f"{text} does not exist in {compiled.timezone}, where the clock jumps over it: it runs at {shown[0]}"
     if len(there) == 2:
