@@ -20,19 +20,21 @@ def apply(
     form: Format = FORMAT,
 ) -> None:
     """Make the tasks be as files say: all of them, or none if something is wrong."""
-    from dts.cli.applying import difference, warnings_told
+    from dts.cli.applying import difference, places_told, warnings_told
     from dts.cli.client import Client, call
-    from dts.cli.files import read_files
+    from dts.cli.files import read_placed
     from dts.cli.shapes import word
     from dts.pb.dts.v1 import ApplyTasksRequest, ApplyTasksResponse
 
-    specs = read_files(files)
+    placed = read_placed(files)
+    specs = [spec for spec, _ in placed]
 
     async def work(client: Client) -> ApplyTasksResponse:
         request = ApplyTasksRequest(specs=specs, prune=prune, dry_run=dry_run)
         return await client.tasks.apply_tasks(request)
 
-    applied = call(work)
+    with places_told(placed):
+        applied = call(work)
     if form is not Format.TABLE:
         dump([{"name": task.name, "change": word(task.change)} for task in applied.tasks], form)
         return

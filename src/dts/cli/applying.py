@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 
 from dts.cli.errors import say
 from dts.cli.taskfile import dump_document
 from dts.cli.taskfile_write import spec_document
+from dts.domain.errors import InvalidArgument, Violation
 from dts.pb.dts.v1 import AppliedChange, AppliedTask, TaskSpec
 
 
@@ -18,6 +21,26 @@ def difference(task: AppliedTask, after: TaskSpec | None) -> str:
     before = _lines(task.before)
     now = _lines(None if task.change is AppliedChange.DELETED else after)
     return "".join(f"    {line}" for line in list(difflib.unified_diff(before, now, n=2))[2:])
+
+
+@contextmanager
+def places_told(placed: Iterable[tuple[TaskSpec, str]]) -> Iterator[None]:
+    """Whatever the server refuses gets the place in the file beside the name of the task.
+
+    Raises:
+        InvalidArgument: the refusal, with `file:line` in it.
+    """
+    places = {f"tasks[{spec.name}]": place for spec, place in placed}
+    try:
+        yield
+    except InvalidArgument as error:
+        raise InvalidArgument(_placed(violation, places) for violation in error.violations) from error
+
+
+def _placed(violation: Violation, places: Mapping[str, str]) -> Violation:
+    task, end, rest = violation.field.partition("]")
+    place = places.get(task + end)
+    return violation if place is None else replace(violation, field=f"{place}: {task[6:]}{rest}")
 
 
 def warnings_told(tasks: Iterable[AppliedTask]) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dts.domain.errors import InvalidArgument
+from dts.domain.errors import InvalidArgument, Violation
 from dts.pb.dts.v1 import TaskSpec
 
 STDIN = Path("-")
@@ -18,9 +18,32 @@ def read_files(paths: Sequence[Path]) -> list[TaskSpec]:
     Raises:
         InvalidArgument: a file cannot be read, or holds mistakes.
     """
-    from dts.cli.taskfile import load_tasks
+    return [spec for spec, _ in read_placed(paths)]
 
-    return [spec for path in paths for file in _files(path) for spec in load_tasks(_text(file), source=str(file))]
+
+def read_placed(paths: Sequence[Path]) -> list[tuple[TaskSpec, str]]:
+    """As `read_files`, each task with the `file:line` at which it begins.
+
+    Raises:
+        InvalidArgument: as `read_files`, or a task stands in two files.
+    """
+    from dts.cli.taskfile import load_placed_tasks
+
+    files = [file for path in paths for file in _files(path)]
+    placed = [task for file in files for task in load_placed_tasks(_text(file), source=_name(file))]
+    first: dict[str, str] = {}
+    twice: list[Violation] = []
+    for spec, place in placed:
+        if spec.name in first:
+            twice.append(Violation(place, "task.twice", f"task {spec.name} stands in {first[spec.name]} already"))
+        first.setdefault(spec.name, place)
+    if twice:
+        raise InvalidArgument(twice)
+    return placed
+
+
+def _name(file: Path) -> str:
+    return "standard input" if file == STDIN else str(file)
 
 
 def _files(path: Path) -> list[Path]:
@@ -33,9 +56,12 @@ def _files(path: Path) -> list[Path]:
 
 
 def _text(file: Path) -> str:
+    if file == STDIN and sys.stdin is None:
+        raise InvalidArgument.of(_name(file), "file.unreadable", "is closed")
     try:
-        return sys.stdin.read() if file == STDIN else file.read_text("utf-8")
+        # Bytes, so that a byte that is no UTF-8 is told the same whichever way it came.
+        return (sys.stdin.buffer.read() if file == STDIN else file.read_bytes()).decode("utf-8-sig")
     except OSError as error:
-        raise InvalidArgument.of(str(file), "file.unreadable", f"cannot be read: {error.strerror}") from error
+        raise InvalidArgument.of(_name(file), "file.unreadable", f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InvalidArgument.of(str(file), "file.unreadable", "is not UTF-8 text") from error
+        raise InvalidArgument.of(_name(file), "file.unreadable", "is not UTF-8 text") from error

@@ -62,7 +62,7 @@ def show_run(run: str = RUN, form: Format = FORMAT) -> None:
 def logs(
     run: str = RUN,
     follow: bool = typer.Option(False, "-f", "--follow", help="Go on until the run is over."),
-    attempt: int = typer.Option(0, min=0, help="Only this attempt. [default: all]"),
+    attempt: int = typer.Option(0, min=0, max=1_000_000, help="Only this attempt. [default: all]"),
 ) -> None:
     """Print what a run printed: its standard output on ours, its errors on ours."""
     from dts.cli.client import Client, call

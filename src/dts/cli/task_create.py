@@ -23,7 +23,7 @@ def create(
     catchup_window: str | None = typer.Option(None, metavar="DURATION", help="How old a tick may be to be caught up."),
     timeout: str | None = typer.Option(None, metavar="DURATION", help="For each attempt. [default: 1h]"),
     start_deadline: str | None = typer.Option(None, metavar="DURATION", help="From tick to start. [default: 5m]"),
-    retries: int | None = typer.Option(None, help="Further attempts of a failed run. [default: 0]"),
+    retries: int | None = typer.Option(None, min=0, max=1000, help="Further attempts of a failed run. [default: 0]"),
     constraint: list[str] = typer.Option([], "--constraint", metavar="C", help="Such as node.labels.disk==ssd."),
     label: list[str] = typer.Option([], "--label", metavar="KEY=VALUE", help="For people and filters; repeatable."),
     description: str = typer.Option("", help="Free text."),

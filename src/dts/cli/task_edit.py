@@ -59,7 +59,7 @@ def set_fields(
         task = await _task(client, name)
         document = spec_document(_spec_of(task))
         for field, text in changes.items():
-            _set(document, field.split("."), text)
+            _set(document, _path(field), text)
         return await _store(client, task, load_task(dump_document(document), source="the changed definition"))
 
     print(call(work))
@@ -86,8 +86,17 @@ async def _store(client: Client, task: Task, spec: TaskSpec) -> str:
     for warning in response.warnings:
         say(f"warning: {warning.field}: {warning.message}")
     stored = response.task or Task()
+    if stored.version == task.version:
+        return f"{spec.name} unchanged"
     due = f"; next due {local(stored.next_due_at)}" if stored.next_due_at else ""
     return f"{spec.name} updated to version {stored.version}{due}"
+
+
+def _path(field: str) -> list[str]:
+    """Steps to a field. What follows `labels.` and `env.` is one key, whatever dots it has."""
+    steps = field.split(".")
+    names = next((n + 1 for n, step in enumerate(steps) if step in {"labels", "env"}), len(steps))
+    return [*steps[:names], *([".".join(steps[names:])] if steps[names:] else [])]
 
 
 def _set(document: dict[str, Any], path: list[str], text: str) -> None:

@@ -7,14 +7,19 @@ from typing import Any
 
 import yaml
 
-from dts.cli.taskfile_read import Place, Problems, read_spec
+from dts.cli.taskfile_read import read_spec
+from dts.cli.taskfile_values import Place, Problems
 from dts.cli.taskfile_write import spec_document
 from dts.domain.errors import InvalidArgument
 from dts.pb.dts.v1 import TaskSpec
 
+KEYS = {"name", "schedule", "container", "process", "noop"}
+"""A file without `tasks:` that has one of them is one task."""
 LARGEST = 1 << 20
 DEEPEST = 16
 TASKS = 1000
+LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml where PyYAML has it: ten times as fast."""
 
 
 def load_tasks(text: str, *, source: str) -> list[TaskSpec]:
@@ -27,6 +32,15 @@ def load_tasks(text: str, *, source: str) -> list[TaskSpec]:
     Raises:
         InvalidArgument: with a violation, `file:line`, for each mistake.
     """
+    return [spec for spec, _ in load_placed_tasks(text, source=source)]
+
+
+def load_placed_tasks(text: str, *, source: str) -> list[tuple[TaskSpec, str]]:
+    """As `load_tasks`, each with the `file:line` at which it begins.
+
+    Raises:
+        InvalidArgument: as `load_tasks`.
+    """
     root = _compose(text, source)
     problems = Problems(source)
     specs = _specs(root, problems)
@@ -37,7 +51,7 @@ def load_tasks(text: str, *, source: str) -> list[TaskSpec]:
         names.setdefault(spec.name, place.line)
     if problems.found:
         raise InvalidArgument(problems.found)
-    return [spec for spec, _ in specs]
+    return [(spec, f"{source}:{place.line}") for spec, place in specs]
 
 
 def load_task(text: str, *, source: str) -> TaskSpec:
@@ -67,7 +81,7 @@ def _compose(text: str, source: str) -> yaml.Node:
         raise InvalidArgument.of(source, "file.large", f"is larger than {LARGEST >> 20} MiB")
     try:
         _refuse_cleverness(text, source)
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=LOADER)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InvalidArgument.of(f"{source}:{line}", "file.yaml", f"is not YAML: {error.problem}") from error
@@ -81,7 +95,7 @@ def _compose(text: str, source: str) -> yaml.Node:
 def _refuse_cleverness(text: str, source: str) -> None:
     """Aliases let a small file grow without bounds, tags make objects: a task file needs neither."""
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=LOADER):
         line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise InvalidArgument.of(f"{source}:{line}", "file.alias", "has an anchor or alias; write it out")
@@ -98,6 +112,9 @@ def _specs(root: yaml.Node, problems: Problems) -> list[tuple[TaskSpec, Place]]:
         problems.add(place, "file.form", "the file is a mapping that begins with `tasks:`")
         return []
     keys = {key.value: value for key, value in root.value if isinstance(key, yaml.ScalarNode)}
+    if "tasks" not in keys and not keys.keys() & KEYS:
+        problems.mapping(place, {"tasks": lambda _: None})  # a slip such as `task:` is told with what was meant
+        return []
     if "tasks" not in keys:
         return [(read_spec(place, problems), place)]
     known: dict[str, Callable[[Place], None]] = {"tasks": lambda _: None}
@@ -116,6 +133,8 @@ class _Dumper(yaml.SafeDumper):
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
     style = "|" if "\n" in text and not text.startswith((" ", "\n")) and text.isascii() else None
+    if not text.replace("\n", "").isprintable():
+        style = '"'  # PyYAML takes U+0085, U+2028 and the like for ends of lines, which come back as spaces
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

@@ -1,18 +1,18 @@
-"""Reads one definition from YAML. Scalars are taken as they are written, so `no` stays no and 1:30 stays 1:30."""
+"""Reads one definition from YAML."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+import re
+from collections.abc import Callable
+from datetime import timedelta
 from enum import IntEnum
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 
+from dts.cli.taskfile_values import Place, Problems
+from dts.cli.times import read_rfc3339
 from dts.domain.durations import parse_duration
-from dts.domain.errors import Violation
 from dts.domain.sizes import parse_size
 from dts.pb.dts.v1 import (
     Backoff,
@@ -39,105 +39,7 @@ from dts.pb.dts.v1 import (
     VolumeMount,
 )
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A value in a file, and the path to it."""
-
-    node: yaml.Node
-    path: str
-
-    @property
-    def line(self) -> int:
-        """From 1."""
-        return int(self.node.start_mark.line) + 1
-
-    def at(self, node: yaml.Node, name: str) -> Place:
-        """A value inside this one."""
-        dot = "." if self.path and not name.startswith("[") else ""
-        return Place(node, f"{self.path}{dot}{name}")
-
-
-@dataclass(slots=True)
-class Problems:
-    """Collects what is wrong, and reads plain values."""
-
-    source: str
-    found: list[Violation] = field(default_factory=list)
-
-    def add(self, place: Place, code: str, message: str) -> None:
-        """Something is wrong here."""
-        self.found.append(Violation(f"{self.source}:{place.line}", code, message))
-
-    def mapping(self, place: Place, known: Mapping[str, Callable[[Place], Any]]) -> dict[str, Any]:
-        """The values of a mapping by key, read by what stands beside the key in `known`."""
-        if not isinstance(place.node, yaml.MappingNode):
-            self.add(place, "file.form", f"{place.path or 'this'} is a mapping of {', '.join(sorted(known))}")
-            return {}
-        values: dict[str, Any] = {}
-        for key, node in place.node.value:
-            inner = place.at(node, str(key.value)[:64])
-            name = key.value if isinstance(key, yaml.ScalarNode) else ""
-            if name not in known:
-                self.add(Place(key, ""), "file.unknown_key", f"unknown key {name[:64]!r}{_near(name, known)}")
-            elif name in values:
-                self.add(Place(key, ""), "file.key_twice", f"{inner.path} is given twice")
-            else:
-                values[name] = known[name](inner)
-        return {name: value for name, value in values.items() if value is not None}
-
-    def text(self, place: Place) -> str | None:
-        """Any scalar, as it is written."""
-        if isinstance(place.node, yaml.ScalarNode):
-            return "" if place.node.value in {"", "~", "null"} and place.node.style is None else str(place.node.value)
-        self.add(place, "file.form", f"{place.path} is a plain value")
-        return None
-
-    def texts(self, place: Place) -> list[str]:
-        """A list of scalars."""
-        if not isinstance(place.node, yaml.SequenceNode):
-            self.add(place, "file.form", f'{place.path} is a list, such as ["a", "b"]')
-            return []
-        read = (self.text(place.at(node, f"[{number}]")) for number, node in enumerate(place.node.value))
-        return [text for text in read if text is not None]
-
-    def one_or_many(self, place: Place) -> list[Place]:
-        """A value, or each of a list."""
-        if isinstance(place.node, yaml.SequenceNode):
-            return [place.at(node, f"[{number}]") for number, node in enumerate(place.node.value)]
-        return [place]
-
-    def pairs(self, place: Place) -> dict[str, str]:
-        """A mapping of scalars with any keys."""
-        if not isinstance(place.node, yaml.MappingNode):
-            self.add(place, "file.form", f"{place.path} is a mapping, such as {{KEY: value}}")
-            return {}
-        values: dict[str, str] = {}
-        for key, node in place.node.value:
-            name = str(key.value)
-            text = self.text(place.at(node, name[:64]))
-            if name in values:
-                self.add(Place(key, ""), "file.key_twice", f"{place.path}.{name[:64]} is given twice")
-            elif text is not None:
-                values[name] = text
-        return values
-
-    def parsed(self, parse: Callable[[str], T]) -> Callable[[Place], T | None]:
-        """Reads scalars with something that raises ValueError with a sentence."""
-
-        def read(place: Place) -> T | None:
-            text = self.text(place)
-            if text is None:
-                return None
-            try:
-                return parse(text)
-            except ValueError as error:
-                self.add(place, "file.value", f"{place.path}: {error}")
-                return None
-
-        return read
+MOST = {32: 2**31 - 1, 64: 2**63 - 1}
 
 
 def read_spec(place: Place, problems: Problems) -> TaskSpec:
@@ -150,16 +52,18 @@ class _Reader:
         self._problems = problems
         self._text = problems.text
         self._duration = problems.parsed(parse_duration)
-        self._integer = problems.parsed(_integer)
+        self._integer = problems.parsed(lambda text: _integer(text, 32))
         self._number = problems.parsed(_number)
         self._flag = problems.parsed(_flag)
-        self._instant = problems.parsed(_instant)
+        self._instant = problems.parsed(read_rfc3339)
         self._size = problems.parsed(parse_size)
 
     def spec(self, place: Place) -> TaskSpec:
         values = self._problems.mapping(place, self._spec_keys())
         kinds = {name: values.pop(name) for name in ("container", "process", "noop") if name in values}
         own = {name: values.pop(name) for name in ("name", "description", "schedule", "labels") if name in values}
+        if not own.get("name"):
+            self._problems.add(place, "task.unnamed", f"{place.path or 'the task'} has no name")
         if len(kinds) > 1:
             self._problems.add(place, "kind.many", f"a task runs one of {' and '.join(kinds)}, not both")
             kinds = {}
@@ -211,14 +115,14 @@ class _Reader:
             "starts_at": self._instant,
             "ends_at": self._instant,
             "exclude": self._exclude,
-            "max_runs": self._integer,
+            "max_runs": self._problems.parsed(lambda text: _integer(text, 64)),
             "dst_gap": self._enum(GapPolicy),
             "dst_fold": self._enum(FoldPolicy),
         }
         values = self._problems.mapping(place, keys)
         dialect, phase = values.pop("dialect", Dialect.UNSPECIFIED), values.pop("phase", None)
         rules = [self._cron(each, dialect) for each in values.pop("cron", ())]
-        rules += [Rule(every=Interval(period=self._duration(each), phase=phase)) for each in values.pop("every", ())]
+        rules += [self._every(each, phase) for each in values.pop("every", ())]
         rules += [Rule(at=OneShot(time=self._text(each) or "")) for each in values.pop("at", ())]
         if not rules:
             self._problems.add(place, "schedule.empty", "a schedule has at least one of cron, every and at")
@@ -229,6 +133,12 @@ class _Reader:
             return Rule(cron=Cron(expression=self._text(place) or "", dialect=dialect))
         values = self._problems.mapping(place, {"expression": self._text, "dialect": self._enum(Dialect)})
         return Rule(cron=Cron(**values))
+
+    def _every(self, place: Place, phase: timedelta | None) -> Rule:
+        if not isinstance(place.node, yaml.MappingNode):
+            return Rule(every=Interval(period=self._duration(place), phase=phase))
+        values = self._problems.mapping(place, {"period": self._duration, "phase": self._duration})
+        return Rule(every=Interval(**values))
 
     def _exclude(self, place: Place) -> list[DateRange]:
         ranges = []
@@ -267,8 +177,8 @@ class _Reader:
         return ProcessKind(**self._problems.mapping(place, keys))
 
     def _noop(self, place: Place) -> NoopKind:
-        if isinstance(place.node, yaml.MappingNode):
-            self._problems.mapping(place, {})
+        if not isinstance(place.node, yaml.ScalarNode) or self._text(place):
+            self._problems.empty(place)
         return NoopKind()
 
     def _backoff(self, place: Place) -> Backoff:
@@ -297,14 +207,10 @@ class _Reader:
         return self._problems.parsed(parse)
 
 
-def _near(name: str, known: Mapping[str, object]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(known))}"
-
-
-def _integer(text: str) -> int:
-    if not text.lstrip("-").isdecimal() or not text.isascii() or len(text) > 18:
-        raise ValueError(f"{text[:64]!r} is not a whole number")
+def _integer(text: str, bits: int) -> int:
+    """Within what the field can carry: one bit more would be cut off without a word."""
+    if not re.fullmatch(r"-?\d{1,19}", text, re.ASCII) or abs(int(text)) > MOST[bits]:
+        raise ValueError(f"{text[:64]!r} is not a whole number, or too large")
     return int(text)
 
 
@@ -319,13 +225,3 @@ def _flag(text: str) -> bool:
     if text not in {"true", "false"}:
         raise ValueError(f"{text[:64]!r} is not true or false")
     return text == "true"
-
-
-def _instant(text: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise ValueError(f"{text[:64]!r} is not a time with an offset, such as 2026-12-24T18:00:00Z")
-    return found.astimezone(UTC)

@@ -13,6 +13,7 @@ from dts.pb.dts.v1 import (
     Backoff,
     ContainerKind,
     DateRange,
+    Interval,
     Policies,
     ProcessKind,
     Resources,
@@ -61,9 +62,16 @@ def _rules(rules: list[Rule]) -> dict[str, Any]:
     elif crons:
         document["cron"] = [_said({"expression": c.expression, "dialect": _plain(c.dialect)}) for c in crons]
     intervals = [rule.every for rule in rules if rule.every is not None]
-    document |= _said({"every": _one([_plain(each.period) or "0s" for each in intervals])})
-    document |= _said({"phase": next((_plain(each.phase) for each in intervals if each.phase), None)})
+    phases = {each.phase for each in intervals}
+    if len(phases) == 1:
+        document |= _said({"every": _one([_period(each) for each in intervals]), "phase": _plain(phases.pop())})
+    elif intervals:
+        document["every"] = [_said({"period": _period(each), "phase": _plain(each.phase)}) for each in intervals]
     return document | _said({"at": _one([rule.at.time for rule in rules if rule.at is not None])})
+
+
+def _period(interval: Interval) -> str:
+    return format_duration(interval.period or timedelta(0))
 
 
 def _one(values: list[Any]) -> Any:
@@ -89,7 +97,7 @@ def _plain(value: Any) -> Any:  # noqa: PLR0911 - a table
         case Backoff():
             return _fields(value, ("initial", "factor", "max"))
         case Resources():
-            return _said({"cpus": value.cpus, "memory": format_size(value.memory) if value.memory else None})
+            return _said({"cpus": value.cpus or None, "memory": format_size(value.memory) if value.memory else None})
         case VolumeMount():
             return _said({"volume": value.volume, "target": value.target, "read_only": value.read_only})
         case list():
