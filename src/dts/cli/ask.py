@@ -23,7 +23,7 @@ async def choose(question: str, choices: Sequence[str], *, field: str) -> str:
         InvalidArgument: there is no terminal, or nothing to pick from.
     """
     if not on_terminal():
-        raise _missing(field)
+        raise missing(field)
     if not choices:
         raise InvalidArgument.of(field, "argument.missing", "is missing, and there is nothing to pick from")
     import questionary
@@ -40,7 +40,7 @@ async def text(
         InvalidArgument: there is no terminal.
     """
     if not on_terminal():
-        raise _missing(field)
+        raise missing(field)
     import questionary
 
     def valid(answer: str) -> bool | str:
@@ -59,7 +59,8 @@ async def confirmed(question: str) -> bool:
     return bool(await questionary.confirm(question, default=False).ask_async())
 
 
-def _missing(field: str) -> InvalidArgument:
+def missing(field: str) -> InvalidArgument:
+    """What is told where nobody can be asked."""
     return InvalidArgument.of(field, "argument.missing", "is missing; give it, for it is asked for on a terminal only")
 
 

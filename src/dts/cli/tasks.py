@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dts.cli.ask import choose
+from dts.cli.ask import choose, missing, on_terminal
 from dts.cli.client import Client
 from dts.cli.shapes import kind_of, schedule_words, timezone, word
 from dts.cli.taskfile import dump_document
@@ -36,6 +36,8 @@ async def named(client: Client, name: str | None) -> str:
     """
     if name is not None:
         return name
+    if not on_terminal():
+        raise missing("NAME")  # before the server is asked what there is to pick from
     return await choose("Which task?", [task.spec.name for task in await all_tasks(client) if task.spec], field="NAME")
 
 
