@@ -178,7 +178,11 @@ async def _end_lost(connection: Connection, rows: Sequence[asyncpg.Record], now:
 
 async def _expire(connection: Connection, now: datetime) -> int:
     """Runs that no claim took before their start deadline."""
-    rows = await connection.fetch(sql("overdue_runs"), now, BATCH)
+    rows = [
+        row
+        for weightless in (False, True)
+        for row in await connection.fetch(sql("overdue_runs"), weightless, now, BATCH)
+    ]
     ended = [
         End(
             row["id"],

@@ -1,0 +1,127 @@
+"""The hot statements keep to their indexes, whatever lies beside what they need."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from dts.store.queries import sql
+
+FILL = """
+INSERT INTO task (id, name, version, spec, labels, created_at, updated_at)
+SELECT gen_random_uuid(), 't' || n, 1, '', '{}', now(), now() FROM generate_series(1, 5000) n;
+
+INSERT INTO task_cursor (task_id, version, upto, next_due_at, visit_at)
+SELECT id, 1, now(), now() + interval '1 day', now() + interval '1 day' FROM task;
+
+INSERT INTO task_version (task_id, version, spec, change, actor, note, created_at)
+SELECT id, 1, '', 'create', '', '', now() FROM task;
+
+INSERT INTO node (id, hostname, incarnation, about, lease_until, last_seen_at, registered_at)
+SELECT 'n' || n, 'n' || n, gen_random_uuid(), '', now() + interval '1 minute', now(), now()
+FROM generate_series(1, 50) n;
+
+INSERT INTO run (
+    id, task_id, task_version, trigger, scheduled_at, created_at, not_before, claim_at, start_by, start_within,
+    weightless, serial, state, node_id, attempt
+)
+SELECT gen_random_uuid(), id, 1, 'schedule', due, now(), due, due, due + interval '5 minutes', interval '5 minutes',
+    n % 2 = 0, true, CASE WHEN n = 1 THEN 'running' ELSE 'pending' END::run_state, CASE WHEN n = 1 THEN 'n1' END, 0
+FROM task, generate_series(1, 4) n, LATERAL (SELECT now() + n * interval '1 hour' AS due) AS d;
+
+INSERT INTO run_history (
+    id, task_id, task_version, trigger, scheduled_at, created_at, state, reason, finished_at
+)
+SELECT gen_random_uuid(), id, 1, 'schedule', at, at, CASE WHEN n = 7 THEN 'failed' ELSE 'succeeded' END::run_state,
+    'ok', at
+FROM task, generate_series(1, 12) n, LATERAL (SELECT now() - n * interval '5 hours' AS at) AS d;
+
+INSERT INTO log_chunk (run_id, day, attempt, stream, "offset", length, compressed, content, at)
+SELECT id, scheduled_at::date, 1, 1, 0, 1, false, 'x', scheduled_at FROM run_history LIMIT 20000;
+
+ANALYZE;
+"""
+TASK = "(SELECT id FROM task LIMIT 1)"
+TASKS = "(SELECT array_agg(id) FROM (SELECT id FROM task LIMIT 20) AS few)"
+RUN = "(SELECT id FROM run LIMIT 1)"
+RUNS = "(SELECT array_agg(id) FROM (SELECT id FROM run LIMIT 20) AS few)"
+PAST = "(SELECT id FROM run_history LIMIT 1)"
+DAY = "(SELECT scheduled_at::date FROM run_history LIMIT 1)"
+ALL_STATES = "ARRAY['succeeded', 'failed', 'skipped']"
+PAGE = "'-infinity', 'infinity', 'infinity', 'ffffffff-ffff-ffff-ffff-ffffffffffff', 50, false"
+
+# Statement, arguments, and the tables that are too large to be read from end to end.
+BIG = {"run", "task", "task_cursor", "run_history", "log_chunk"}
+PLANS: list[tuple[str, str, set[str]]] = [
+    ("lock_due_cursors", "now(), 500", BIG),
+    ("claim_candidates", "true, '2 seconds', 500, now()", BIG),
+    ("claim_candidates", "false, '2 seconds', 500, now()", BIG),
+    ("next_claim", "now()", BIG),
+    ("holders", TASKS, BIG),
+    ("queues", TASKS, BIG),
+    ("group_slots", "ARRAY['g']", BIG),
+    ("previous_successes", TASKS, BIG),
+    ("release_waiting", f"{TASKS}, ARRAY[1], now()", BIG),
+    ("lock_attempts", f"'n1', gen_random_uuid(), {RUNS}, ARRAY[1]", BIG),
+    ("mark_running", f"'n1', gen_random_uuid(), {RUNS}, ARRAY[1], ARRAY[1]", BIG),
+    ("runs_on_node", "'n1'", BIG - {"task"}),
+    ("recalls_of", "ARRAY['n1', 'n2']", BIG),
+    ("silence_nodes", "now()", BIG),
+    ("overdue_runs", "false, now(), 500", BIG),
+    ("find_run", f"{RUN}, {RUN}", BIG),
+    ("live_runs", RUNS, BIG),
+    ("page_task", f"{ALL_STATES}, {PAGE}, {TASK}", BIG),
+    # The hot table is small by design; history is not.
+    ("page_all", f"{ALL_STATES}, {PAGE}", {"run_history"}),
+    ("page_not_ok", f"ARRAY['failed', 'skipped'], {PAGE}", {"run_history"}),
+    ("find_tick", f"{TASK}, now()", BIG),
+    ("latest_tick", f"{TASK}, now()", BIG),
+    ("last_runs", TASKS, BIG),
+    ("drop_coming_runs", f"{TASK}, now()", BIG),
+    ("read_logs", f"{PAST}, {DAY}, 0, 0, 100", BIG),
+    ("specs_of", f"{TASKS}, ARRAY[1]", BIG | {"task_version"}),
+]
+
+
+@pytest.fixture
+async def filled(database: asyncpg.Pool) -> asyncpg.Pool:
+    async with database.acquire() as connection:
+        await connection.execute(FILL, timeout=60)
+    return database
+
+
+async def test_no_hot_statement_reads_a_large_table_from_end_to_end(filled):
+    wrong = []
+    async with filled.acquire() as connection:
+        await connection.execute("SET plan_cache_mode = force_generic_plan")
+        for number, (name, arguments, large) in enumerate(PLANS):
+            plan = await _plan(connection, f"p{number}", sql(name), arguments)
+            read = {node["Relation Name"] for node in _nodes(plan) if node["Node Type"] == "Seq Scan"}
+            # All rows lie in the partition for what has no day of its own.
+            wrong += [(name, table) for table in read if table.removesuffix("_rest") in large]
+    assert wrong == []
+
+
+async def _plan(connection: asyncpg.Connection, handle: str, text: str, arguments: str) -> dict[str, Any]:
+    await connection.execute(f"PREPARE {handle} AS {text}")
+    # EXECUTE takes no subqueries: they are looked up first.
+    values = await connection.fetchrow(f"SELECT {arguments}")
+    literals = ", ".join(_literal(value) for value in values)
+    row = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE {handle}({literals})")
+    return (json.loads(row) if isinstance(row, str) else row)[0]["Plan"]
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, list):
+        return "'{" + ",".join(str(item) for item in value) + "}'"
+    return f"'{value}'" if not isinstance(value, bool | int) else str(value).lower()
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", ()):
+        yield from _nodes(inner)
