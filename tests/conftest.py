@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
@@ -9,6 +10,14 @@ import pytest
 
 from dts.store.pool import open_pool
 from support.postgres import TestServer, running_server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _inherited_signals() -> None:
+    """What the shell ignores for us (nohup, `&`) must not be ignored by the programs that the tests start."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

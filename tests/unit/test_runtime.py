@@ -106,3 +106,16 @@ def test_a_hang_up_that_is_to_be_ignored_stays_ignored() -> None:
         ["nohup", sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
     )
     assert done.stdout.strip() == "False"
+
+
+async def test_a_signal_that_is_ignored_for_us_is_not_ignored_for_what_we_start():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_signals() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            child = subprocess.run(["sh", "-c", "kill -HUP $$; echo alive"], capture_output=True, check=False)
+            assert (child.returncode, child.stdout) == (-signal.SIGHUP, b"")
+            assert not stop.is_set()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
