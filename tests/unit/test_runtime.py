@@ -113,7 +113,7 @@ async def test_a_signal_that_is_ignored_for_us_is_not_ignored_for_what_we_start(
     try:
         with stop_signals() as stop:
             os.kill(os.getpid(), signal.SIGHUP)
-            child = subprocess.run(["sh", "-c", "kill -HUP $$; echo alive"], capture_output=True, check=False)
+            child = subprocess.run(["sh", "-c", "kill -HUP $$; echo alive"], capture_output=True, check=False)  # noqa: ASYNC221 - it ends at once
             assert (child.returncode, child.stdout) == (-signal.SIGHUP, b"")
             assert not stop.is_set()
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
