@@ -346,6 +346,27 @@ async def test_an_edit_is_stored_only_if_nobody_was_faster(system):
     code, out = await on_terminal(system, "task", "edit", "edited", EDITOR=str(script))
     assert code == 1
     assert (await said(system, "task", "show", "edited"))["definition"]["description"] == "faster"
+    kept = Path(re.search(r"kept in (\S+)", out)[1])
+    assert "slower" in await asyncio.to_thread(kept.read_text)
+    await asyncio.to_thread(kept.unlink)
+
+
+async def test_an_edit_with_a_mistake_is_edited_again(system):
+    await well(system, "task", "create", "clumsy", "--noop", "--description", "before")
+    script = system.data / "clumsy-editor"
+    # Wrong the first time, right the second.
+    script.write_text(
+        '#!/bin/sh\ngrep -q descr0ption "$1" && sed -i s/descr0p/descrip/ "$1" && exit\n'
+        "sed -i 's/description: before/descr0ption: after/' \"$1\"\n"
+    )
+    script.chmod(0o755)
+    code, out = await on_terminal(system, "task", "edit", "clumsy", typed=[("again?", "y")], EDITOR=str(script))
+    assert (code, "did you mean 'description'?" in out) == (0, True), out
+    assert (await said(system, "task", "show", "clumsy"))["definition"]["description"] == "after"
+    code, out = await on_terminal(
+        system, "task", "edit", "clumsy", EDITOR="no-such-editor-anywhere", typed=[("again?", "n")]
+    )
+    assert (code, "cannot be run" in out, "kept" in out) == (2, True, False)
 
 
 async def test_on_a_terminal_a_task_is_picked_and_asked_for(system):

@@ -98,7 +98,7 @@ async def copy_logs(client: Client, run: str, *, follow: bool, attempt: int = 0)
     request = TailLogsRequest(run=run, follow=follow, attempt=attempt)
     async for answer in client.scheduler.tail_logs(request):
         for chunk in answer.chunks:
-            # Beside the loop: a pager that waits for its reader must not keep us from answering the server's pings.
+            # Beside the loop: a pager may wait longer than the server waits for an answer to its pings (40 s).
             await asyncio.to_thread(_copy, chunk)
 
 

@@ -6,13 +6,15 @@ import os
 import shlex
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dts.cli.ask import on_terminal
-from dts.cli.errors import say
+from dts.cli.ask import confirmed, on_terminal
+from dts.cli.errors import USAGE, Failed, exit_code_of, say
 from dts.domain.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -23,20 +25,13 @@ if TYPE_CHECKING:
 def edit(name: str = typer.Argument(None, metavar="[NAME]", help="Name or id.")) -> None:
     """Edit a definition in $VISUAL or $EDITOR. Stored only if nobody else changed the task meanwhile."""
     from dts.cli.client import call
-    from dts.cli.taskfile import dump_document, load_task
-    from dts.cli.taskfile_write import spec_document
     from dts.cli.tasks import named
 
     if not on_terminal():
         raise InvalidArgument.of("edit", "edit.terminal", "needs a terminal; scripts use `dts task set` or `dts apply`")
 
     async def work(client: Client) -> str:
-        task = await _task(client, await named(client, name))
-        before = dump_document(spec_document(_spec_of(task)))
-        after = _edited(before)
-        if after == before:
-            return f"{_spec_of(task).name} unchanged"
-        return await _store(client, task, load_task(after, source="the edited text"))
+        return await _edit(client, await _task(client, await named(client, name)))
 
     print(call(work))
 
@@ -63,6 +58,28 @@ def set_fields(
         return await _store(client, task, load_task(dump_document(document), source="the changed definition"))
 
     print(call(work))
+
+
+async def _edit(client: Client, task: Task) -> str:
+    """Lets somebody edit until it is right, or until they give up."""
+    import asyncio
+
+    from dts.cli.taskfile import dump_document, load_task
+    from dts.cli.taskfile_write import spec_document
+
+    before = dump_document(spec_document(_spec_of(task)))
+    with _kept_on_error(before) as file:
+        while True:
+            try:
+                # Beside the loop: somebody may think longer than the server waits for an answer to its pings (40 s).
+                after = await asyncio.to_thread(_edited, file)
+                if after == before:
+                    return f"{_spec_of(task).name} unchanged"
+                return await _store(client, task, load_task(after, source="the edited text"))
+            except InvalidArgument as error:
+                exit_code_of(error, debug=False)
+                if not await confirmed("Edit it again?"):
+                    raise Failed(USAGE) from error
 
 
 async def _task(client: Client, name: str) -> Task:
@@ -119,15 +136,34 @@ def _set(document: dict[str, Any], path: list[str], text: str) -> None:
     place[path[-1]] = value
 
 
-def _edited(text: str) -> str:
+@contextmanager
+def _kept_on_error(text: str) -> Iterator[Path]:
+    """A file to edit. It stays, and is named, if what somebody wrote could not be stored."""
+    handle, name = tempfile.mkstemp(prefix="dts-", suffix=".yaml")
+    file = Path(name)
+    with os.fdopen(handle, "w", encoding="utf-8") as writing:
+        writing.write(text)
+    try:
+        yield file
+    except BaseException:
+        if file.exists() and file.read_text("utf-8", "replace") != text:
+            say(f"what you wrote is kept in {file}")
+        else:
+            file.unlink(missing_ok=True)
+        raise
+    file.unlink(missing_ok=True)
+
+
+def _edited(file: Path) -> str:
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-    with tempfile.TemporaryDirectory(prefix="dts-") as folder:
-        file = Path(folder) / "task.yaml"
-        file.write_text(text, "utf-8")
-        try:
-            done = subprocess.run([*shlex.split(editor), str(file)], check=False)  # noqa: S603 - the user's own editor
-        except OSError as error:
-            raise InvalidArgument.of("EDITOR", "edit.editor", f"cannot be run: {error.strerror}") from error
-        if done.returncode != 0:
-            raise typer.Abort
+    try:
+        done = subprocess.run([*shlex.split(editor), str(file)], check=False)  # noqa: S603 - the user's own editor
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InvalidArgument.of("EDITOR", "edit.editor", f"cannot be run: {reason}") from error
+    if done.returncode != 0:
+        raise typer.Abort
+    try:
         return file.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidArgument.of("the edited text", "file.unreadable", "is not UTF-8 text") from error
