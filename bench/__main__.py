@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 
-from bench import command_line, lateness, pipeline, rest
+from bench import command_line, containers, lateness, pipeline, processes, rest
 from bench.figures import Figure, show, write
 from support.postgres import TestServer, running_server
 
@@ -15,6 +15,8 @@ PARTS: dict[str, Callable[[TestServer], Awaitable[list[Figure]]]] = {
     "lateness": lateness.figures,
     "rest": rest.figures,
     "cli": command_line.figures,
+    "processes": processes.figures,
+    "containers": containers.figures,
 }
 
 
