@@ -326,3 +326,9 @@ async def test_a_process_is_applied_as_it_is_given(service):
     kind = Kind(process=ProcessKind(command=["sh", "-c", "echo {{ scheduled_at | date }}"], env={"A": "two\nlines"}))
     await apply(service, spec("a", kind=kind))
     assert told(await apply(service, spec("a", kind=kind))) == [("a", UNCHANGED)]
+
+
+async def test_an_empty_set_never_deletes_everything(service):
+    await apply(service, spec("a"))
+    assert await refused(apply(service, prune=True)) == {"specs": "specs.empty"}
+    assert told(await apply(service, spec("a"))) == [("a", UNCHANGED)]

@@ -150,6 +150,11 @@ class DefinitionService(TaskDefinitionServiceBase):
         if len(message.specs) > APPLY_MAX:
             many = f"are {len(message.specs)}; at most {APPLY_MAX} are allowed"
             raise InvalidArgument.of("specs", "specs.many", many)
+        if message.prune and not message.specs:
+            # A file that came out empty by mistake must not delete everything.
+            raise InvalidArgument.of(
+                "specs", "specs.empty", "is empty: prune would delete every task; delete them by name"
+            )
         present = await self._present(message.specs, everything=message.prune)
         wanted = await self._checked_all(message.specs, present)
         changes, told = plan(wanted, present, prune=message.prune, new_id=self._new_id)

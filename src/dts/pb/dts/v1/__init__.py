@@ -1095,7 +1095,7 @@ class ApplyTasksRequest(betterproto2.Message):
 
     prune: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
     """
-    Delete tasks that are not among them.
+    Delete tasks that are not among them. Refused without any definition.
     """
 
     dry_run: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
