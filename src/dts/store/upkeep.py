@@ -33,6 +33,9 @@ from dts.store.wakeups import Wakeups
 
 BATCH = 500
 DAYS_AHEAD = 7
+LONG_SECONDS = 300
+"""What a statement about a whole day of history may take; it is done once a day and holds nobody up."""
+
 DEFAULT_KEEP = timedelta(days=30)
 LOST = "its node fell silent and did not come back in time"
 
@@ -72,12 +75,15 @@ class UpkeepStore:
 
         async def work(connection: Connection) -> MaintainResponse:
             await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('dts partitions', 2))")
+            await connection.execute(f"SET LOCAL statement_timeout = '{LONG_SECONDS}s'")
             now: datetime = request.now or await connection.fetchval("SELECT now()")
             rows = await connection.fetch(sql("partitions"))
             there = {(row["parent"], row["name"]) for row in rows}
             today = now.astimezone(UTC).date()
             created = await _create(connection, there, today)
             dropped = await _drop(connection, there, today - keep)
+            if dropped:
+                await connection.fetch(sql("prune_rest"), now - keep, timeout=LONG_SECONDS)
             return MaintainResponse(created=created, dropped=dropped)
 
         return await in_transaction(self._pool, work)
@@ -231,9 +237,11 @@ async def _drop(connection: Connection, there: set[tuple[str, str]], oldest: dat
     for parent, name in sorted(there):
         if datetime.strptime(name[-8:], "%Y%m%d").replace(tzinfo=UTC).date() >= oldest:
             continue
-        await connection.execute(f"ALTER TABLE {parent} DETACH PARTITION {name}")
         if parent == "run_history":
-            await connection.execute(sql("keep_some").replace("partition_name", name))
+            await connection.execute(sql("keep_some").replace("partition_name", name), timeout=LONG_SECONDS)
+        await connection.execute(f"ALTER TABLE {parent} DETACH PARTITION {name}")
         await connection.execute(f"DROP TABLE {name}")
+        if parent == "run_history":
+            await connection.execute("INSERT INTO run_history TABLE kept ON CONFLICT DO NOTHING; DROP TABLE kept")
         dropped.append(name)
     return dropped

@@ -21,25 +21,46 @@ SELECT
      WHERE state = 'pending' AND claim_at IS NOT NULL AND claim_at < now()) AS oldest_wait;
 
 -- name: keep_some ()
--- Of a partition that goes: what is among the last 10 successes or the last 50 failures of its task.
-INSERT INTO run_history
-SELECT old.* FROM partition_name AS old
-WHERE (
-    old.state = 'succeeded' AND 10 > (
+-- Of a partition that goes: what is among the last 10 successes or the last 50 failures of its task. Put aside before the
+-- partition is detached, because that locks all of history.
+CREATE TEMPORARY TABLE kept ON COMMIT DROP AS
+WITH ranked AS (
+    SELECT
+        scheduled_at, id, task_id, state = 'succeeded' AS good, CASE WHEN state = 'succeeded' THEN 10 ELSE 50 END AS most,
+        row_number() OVER (PARTITION BY task_id, state = 'succeeded' ORDER BY scheduled_at DESC, id) AS place,
+        max(scheduled_at) OVER (PARTITION BY task_id, state = 'succeeded') AS newest
+    FROM partition_name
+    WHERE state IN ('succeeded', 'failed', 'timed_out')
+)
+SELECT old.*
+FROM ranked JOIN partition_name AS old USING (scheduled_at, id)
+WHERE ranked.place <= ranked.most AND ranked.place + (
+    SELECT count(*) FROM (
+        SELECT FROM run_history newer
+        WHERE newer.task_id = ranked.task_id AND newer.scheduled_at > ranked.newest
+            AND newer.state IN ('succeeded', 'failed', 'timed_out') AND (newer.state = 'succeeded') = ranked.good
+        LIMIT 50
+    ) AS later
+) <= ranked.most;
+
+-- name: prune_rest (oldest)
+-- What was kept of dropped days goes when newer runs have taken its place among the last ones.
+DELETE FROM run_history_rest AS old
+WHERE old.finished_at < $1::timestamptz AND CASE
+    WHEN old.state = 'succeeded' THEN 10 <= (
         SELECT count(*) FROM (
             SELECT FROM run_history newer
             WHERE newer.task_id = old.task_id AND newer.scheduled_at > old.scheduled_at AND newer.state = 'succeeded'
             LIMIT 10
         ) AS successes
     )
-) OR (
-    old.state IN ('failed', 'timed_out') AND 50 > (
+    ELSE 50 <= (
         SELECT count(*) FROM (
             SELECT FROM run_history newer
             WHERE newer.task_id = old.task_id AND newer.scheduled_at > old.scheduled_at
-                AND newer.state IN ('failed', 'timed_out')
+                AND newer.state <> 'succeeded' AND newer.state IN ('failed', 'timed_out')
             LIMIT 50
         ) AS failures
     )
-)
-ON CONFLICT DO NOTHING;
+END
+RETURNING old.id;
