@@ -113,13 +113,13 @@ def _checked(entry: LogEntry) -> LogEntry:
         raise InvalidArgument.of("batch.entries.chunk.content", "log.size", f"is longer than {CHUNK_BYTES} bytes")
     if not 0 <= chunk.offset < 2**62 or chunk.cut_before < 0:
         raise InvalidArgument.of("batch.entries.chunk.offset", "log.offset", "lies outside of a stream")
-    if entry.compressed:
-        _refuse_bomb(chunk.content, entry.length)
+    if not (_unpacks_to(chunk.content, entry.length) if entry.compressed else len(chunk.content) == entry.length):
+        raise InvalidArgument.of("batch.entries.chunk.content", "log.length", "does not have the length it claims")
     return entry
 
 
-def _refuse_bomb(content: bytes, length: int) -> None:
-    """Compressed content has exactly the length it claims; readers rely on it."""
+def _unpacks_to(content: bytes, length: int) -> bool:
+    """Whether it is all of what it claims to be, and no more: readers rely on it."""
     try:
         decompressor = zlib.decompressobj()
         plain = decompressor.decompress(content, length + 1)
@@ -127,5 +127,4 @@ def _refuse_bomb(content: bytes, length: int) -> None:
         raise InvalidArgument.of(
             "batch.entries.chunk.content", "log.compression", f"is not zlib data: {error}"
         ) from error
-    if len(plain) != length or not decompressor.eof:
-        raise InvalidArgument.of("batch.entries.chunk.content", "log.length", "does not have the length it claims")
+    return len(plain) == length and decompressor.eof
