@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from dts.cli.ask import choose, missing, on_terminal
 from dts.cli.client import Client
 from dts.cli.shapes import kind_of, schedule_words, timezone, word
-from dts.cli.taskfile import dump_document
 from dts.cli.taskfile_write import spec_document
 from dts.cli.times import local
 from dts.pb.dts.v1 import EffectiveValue, ListTasksRequest, Task, TaskSpec
@@ -62,7 +63,6 @@ def task_lines(task: Task, effective: Sequence[EffectiveValue]) -> list[tuple[st
     spec = task.spec or TaskSpec()
     who = f" by {task.paused_by} at {local(task.paused_at)}" if task.paused_at else ""
     note = f": {task.pause_note}" if task.pause_note else ""
-    document = spec_document(spec)
     lines = [
         ("task", spec.name),
         ("id", task.id),
@@ -70,11 +70,37 @@ def task_lines(task: Task, effective: Sequence[EffectiveValue]) -> list[tuple[st
         ("state", "on" if task.enabled else f"paused{who}{note}"),
         ("version", f"{task.version}, made {local(task.updated_at)}"),
         ("schedule", f"{schedule_words(spec.schedule) or 'by hand'} {timezone(spec.schedule) or ''}".strip()),
+        *_schedule_lines(spec_document(spec).get("schedule", {})),
         ("next", local(task.next_due_at)),
         ("last run", f"{word(task.last_run.state)} {local(task.last_run.scheduled_at)}" if task.last_run else ""),
         ("labels", " ".join(f"{key}={value}" for key, value in sorted(spec.labels.items()))),
     ]
+    said = [(name, text) for name, text in lines if text]
+    return said + _kind_lines(spec) + [(value.name, f"{value.value or '-'}  ({value.source})") for value in effective]
+
+
+def _schedule_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a schedule says beside its rules, such as `jitter` and `exclude`."""
+    shown = {name: value for name, value in document.items() if name not in {"cron", "every", "at", "timezone"}}
+    return [(name, ", ".join(value) if isinstance(value, list) else str(value)) for name, value in shown.items()]
+
+
+def _kind_lines(spec: TaskSpec) -> list[tuple[str, str]]:
+    """What a task runs, its command as a shell takes it."""
     kind = kind_of(spec)
-    lines += [(kind, line) for line in dump_document(document.get(kind, {})).splitlines() if line != "{}"]
-    lines += [(value.name, f"{value.value or '-'}  ({value.source})") for value in effective]
-    return [(name, text) for name, text in lines if text]
+    lines = [("runs", kind)]
+    for name, value in spec_document(spec).get(kind, {}).items():
+        first, *more = _texts(value)
+        lines += [(name, first), *(("", text) for text in more)]
+    return lines
+
+
+def _texts(value: Any) -> list[str]:
+    """A value of a task file as lines; a script has as many as it is written in."""
+    if isinstance(value, dict):
+        return [f"{key}={shlex.quote(text)}" for key, text in sorted(value.items())]
+    if isinstance(value, list) and isinstance(value[0], dict):
+        return [f"{m['volume']} at {m['target']}{', read-only' if m.get('read_only') else ''}" for m in value]
+    if isinstance(value, list):
+        return shlex.join(value).split("\n")
+    return ["yes" if value is True else str(value)]
