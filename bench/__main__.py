@@ -6,14 +6,17 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 
-from bench import command_line, containers, lateness, pipeline, processes, rest
+from bench import command_line, containers, dashboard, faults, lateness, longlife, pipeline, processes, rest
 from bench.figures import Figure, show, write
 from support.postgres import TestServer, running_server
 
 PARTS: dict[str, Callable[[TestServer], Awaitable[list[Figure]]]] = {
     "pipeline": pipeline.figures,
     "lateness": lateness.figures,
+    "faults": faults.figures,
     "rest": rest.figures,
+    "longlife": longlife.figures,
+    "dashboard": dashboard.figures,
     "cli": command_line.figures,
     "processes": processes.figures,
     "containers": containers.figures,
@@ -29,12 +32,14 @@ def main() -> int:
         return 2
     figures: list[Figure] = []
     # PostgreSQL with its usual care: fsync and synchronous_commit on.
-    with running_server(settings={}) as server:
-        for part in wanted:
-            print(f"… {part}", file=sys.stderr)
-            figures += asyncio.run(_measure(part, server))
-    show(figures)
-    write(figures)
+    try:
+        with running_server(settings={}) as server:
+            for part in wanted:
+                print(f"… {part}", file=sys.stderr)
+                figures += asyncio.run(_measure(part, server))
+    finally:  # what was measured before a part broke counts
+        show(figures)
+        write(figures)
     return 0
 
 

@@ -31,7 +31,7 @@ TASK = "bench"
 DAY = timedelta(days=1)
 DONE = "SELECT count(*) FROM run_history WHERE state = 'succeeded' AND trigger = 'backfill'"
 LIVE = "SELECT count(*) FROM run"
-POLL_SECONDS = 0.01
+POLL_SECONDS = 0.05
 
 Round = Callable[[int], Awaitable[float]]
 

@@ -17,8 +17,8 @@ from support.engine import IMAGE, NoEngine, running_engine
 from support.postgres import TestServer
 
 AT_ONCE = 4
-ROUNDS = 12
-SIZE = 32
+ROUNDS = 4
+SIZE = 96
 MARK = 0.9
 
 CONFIG: dict[str, JSONValue] = {

@@ -32,12 +32,25 @@ TASKS = 400
 TICKS = 100
 RUNS = TASKS * TICKS
 ENDS_IN = timedelta(seconds=4)
+PEER_SECONDS = 120
 
 REWIND = """
 UPDATE task_cursor
 SET upto = $1::timestamptz - make_interval(secs => $2), next_due_at = now(), visit_at = now()
 """
 DONE = "SELECT count(*) FROM run_history WHERE state = 'succeeded' AND scheduled_at BETWEEN $1 AND $2"
+
+STANDSTILL_SECONDS = 30
+EVERY_STATE = """
+SELECT state, reason, message, count(*) AS runs, min(scheduled_at) AS first
+FROM (
+    SELECT state::text, reason, message, scheduled_at FROM run
+    UNION ALL
+    SELECT state::text, reason, message, scheduled_at FROM run_history
+) AS every
+GROUP BY state, reason, message
+"""
+CURSORS = "SELECT min(upto) AS least, max(upto) AS most, min(visit_at) AS visited, count(*) FROM task_cursor"
 
 Start = Callable[..., AbstractAsyncContextManager[System]]
 
@@ -88,11 +101,23 @@ async def runs_per_second(dsn: str, start: Start) -> float:
             until = first + timedelta(seconds=TICKS)
             begun = time.perf_counter()
             await connection.execute(REWIND, until, TICKS)
-            while await connection.fetchval(DONE, first, until) < RUNS:
-                await asyncio.sleep(0.05)
+            await _all_done(connection, first, until)
             seconds = time.perf_counter() - begun
     await connection.close()
     return RUNS / seconds
+
+
+async def _all_done(connection: asyncpg.Connection, first: datetime, until: datetime) -> None:
+    """Waits for the runs; a pipeline that stands still is a finding, and is told with what is in the ledger."""
+    done, moved_at = 0, time.perf_counter()
+    while (now_done := await connection.fetchval(DONE, first, until)) < RUNS:
+        if now_done > done:
+            done, moved_at = now_done, time.perf_counter()
+        elif time.perf_counter() - moved_at > STANDSTILL_SECONDS:
+            states = [dict(row) for row in await connection.fetch(EVERY_STATE)]
+            cursors = [dict(row) for row in await connection.fetch(CURSORS)]
+            raise RuntimeError(f"{done:,} of {RUNS:,} runs are done, and no more: {states}, cursors {cursors}")
+        await asyncio.sleep(0.05)
 
 
 def _spec(number: int, end: datetime) -> TaskSpec:
@@ -105,7 +130,12 @@ async def _pgqueuer(dsn: str) -> float:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.peer_pgqueuer", dsn, str(RUNS), stdout=asyncio.subprocess.PIPE
     )
-    out, _ = await process.communicate()
+    try:
+        async with asyncio.timeout(PEER_SECONDS):
+            out, _ = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        raise RuntimeError(f"PgQueuer has not drained its jobs in {PEER_SECONDS} s") from None
     return float(out)
 
 

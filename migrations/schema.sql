@@ -26,6 +26,78 @@ CREATE TYPE public.run_trigger AS ENUM (
     'retry'
 );
 
+CREATE TABLE public.access_token (
+    id uuid NOT NULL,
+    name text NOT NULL,
+    scope smallint NOT NULL,
+    sha256 bytea NOT NULL,
+    prefix text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    created_by text NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    last_used_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    CONSTRAINT access_token_scope_check CHECK (((scope >= 1) AND (scope <= 3))),
+    CONSTRAINT access_token_sha256_check CHECK ((length(sha256) = 32))
+);
+
+CREATE TABLE public.alert (
+    task_id uuid NOT NULL,
+    channel_id uuid NOT NULL,
+    since timestamp with time zone NOT NULL,
+    told integer DEFAULT 0 NOT NULL,
+    told_at timestamp with time zone,
+    troubles bigint DEFAULT 0 NOT NULL,
+    late_run uuid,
+    stuck_run uuid
+);
+
+CREATE TABLE public.channel (
+    id uuid NOT NULL,
+    name text NOT NULL,
+    kind smallint NOT NULL,
+    events integer NOT NULL,
+    tasks text[] NOT NULL,
+    labels jsonb NOT NULL,
+    late_after interval NOT NULL,
+    stuck_after interval NOT NULL,
+    remind_every interval NOT NULL,
+    quiet bytea,
+    digest_every interval,
+    shown text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    created_by text NOT NULL,
+    delivered_at timestamp with time zone,
+    failed_at timestamp with time zone,
+    failure text DEFAULT ''::text NOT NULL,
+    given_up bigint DEFAULT 0 NOT NULL,
+    sealed bytea NOT NULL
+);
+
+CREATE TABLE public.delivery (
+    id uuid NOT NULL,
+    serial bigint NOT NULL,
+    channel_id uuid NOT NULL,
+    run_id uuid,
+    event smallint NOT NULL,
+    body text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    held boolean NOT NULL,
+    give_up_at timestamp with time zone NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    failure text DEFAULT ''::text NOT NULL
+);
+
+ALTER TABLE public.delivery ALTER COLUMN serial ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.delivery_serial_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE SEQUENCE public.log_chunk_serial
     START WITH 1
     INCREMENT BY 1
@@ -78,6 +150,34 @@ CREATE TABLE public.node (
     registered_at timestamp with time zone NOT NULL
 );
 
+CREATE TABLE public.node_target (
+    target text NOT NULL,
+    node_id text NOT NULL
+);
+
+CREATE TABLE public.notice (
+    id bigint NOT NULL,
+    channel_id uuid NOT NULL,
+    task_id uuid NOT NULL,
+    task text NOT NULL,
+    run_id uuid NOT NULL,
+    scheduled_at timestamp with time zone NOT NULL,
+    event smallint NOT NULL,
+    reason text NOT NULL,
+    message text NOT NULL,
+    ticks bigint NOT NULL,
+    at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE public.notice ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.notice_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.run (
     id uuid NOT NULL,
     task_id uuid NOT NULL,
@@ -107,9 +207,12 @@ CREATE TABLE public.run (
     started_at timestamp with time zone,
     unknown_at timestamp with time zone,
     parameters jsonb,
-    earlier_attempts jsonb
+    earlier_attempts jsonb,
+    meant_for text,
+    meant_until timestamp with time zone,
+    pinned text DEFAULT ''::text NOT NULL
 )
-WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000', autovacuum_analyze_scale_factor='0', autovacuum_analyze_threshold='5000');
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000', autovacuum_analyze_scale_factor='0', autovacuum_analyze_threshold='5000', vacuum_truncate=off);
 
 CREATE TABLE public.run_history (
     id uuid NOT NULL,
@@ -174,6 +277,13 @@ CREATE TABLE public.schema_migration (
     duration_ms integer NOT NULL
 );
 
+CREATE TABLE public.swarm_node (
+    id text NOT NULL,
+    hostname text NOT NULL,
+    availability text NOT NULL,
+    about bytea NOT NULL
+);
+
 CREATE TABLE public.task (
     id uuid NOT NULL,
     name text NOT NULL,
@@ -213,6 +323,24 @@ ALTER TABLE ONLY public.log_chunk ATTACH PARTITION public.log_chunk_rest DEFAULT
 
 ALTER TABLE ONLY public.run_history ATTACH PARTITION public.run_history_rest DEFAULT;
 
+ALTER TABLE ONLY public.access_token
+    ADD CONSTRAINT access_token_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.access_token
+    ADD CONSTRAINT access_token_sha256_key UNIQUE (sha256);
+
+ALTER TABLE ONLY public.alert
+    ADD CONSTRAINT alert_pkey PRIMARY KEY (task_id, channel_id);
+
+ALTER TABLE ONLY public.channel
+    ADD CONSTRAINT channel_name_key UNIQUE (name);
+
+ALTER TABLE ONLY public.channel
+    ADD CONSTRAINT channel_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.delivery
+    ADD CONSTRAINT delivery_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.log_chunk
     ADD CONSTRAINT log_chunk_pkey PRIMARY KEY (run_id, attempt, stream, "offset", day);
 
@@ -221,6 +349,12 @@ ALTER TABLE ONLY public.log_chunk_rest
 
 ALTER TABLE ONLY public.node
     ADD CONSTRAINT node_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.node_target
+    ADD CONSTRAINT node_target_pkey PRIMARY KEY (target, node_id);
+
+ALTER TABLE ONLY public.notice
+    ADD CONSTRAINT notice_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.run_history
     ADD CONSTRAINT run_history_pkey PRIMARY KEY (scheduled_at, id);
@@ -234,6 +368,9 @@ ALTER TABLE ONLY public.run
 ALTER TABLE ONLY public.schema_migration
     ADD CONSTRAINT schema_migration_pkey PRIMARY KEY (version);
 
+ALTER TABLE ONLY public.swarm_node
+    ADD CONSTRAINT swarm_node_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.task_cursor
     ADD CONSTRAINT task_cursor_pkey PRIMARY KEY (task_id);
 
@@ -243,9 +380,17 @@ ALTER TABLE ONLY public.task
 ALTER TABLE ONLY public.task_version
     ADD CONSTRAINT task_version_pkey PRIMARY KEY (task_id, version);
 
+CREATE UNIQUE INDEX access_token_name ON public.access_token USING btree (name) WHERE (revoked_at IS NULL);
+
+CREATE INDEX delivery_due ON public.delivery USING btree (due_at);
+
+CREATE INDEX delivery_order ON public.delivery USING btree (channel_id, run_id, serial);
+
 CREATE INDEX log_chunk_order ON ONLY public.log_chunk USING btree (run_id, serial);
 
 CREATE INDEX log_chunk_rest_run_id_serial_idx ON public.log_chunk_rest USING btree (run_id, serial);
+
+CREATE INDEX node_target_node ON public.node_target USING btree (node_id);
 
 CREATE INDEX run_claim ON public.run USING btree (weightless, claim_at, id) WHERE ((state = 'pending'::public.run_state) AND (claim_at IS NOT NULL));
 
@@ -267,7 +412,7 @@ CREATE INDEX run_node ON public.run USING btree (node_id) WHERE ((node_id IS NOT
 
 CREATE INDEX run_recall_node ON public.run USING btree (node_id) WHERE (recall IS NOT NULL);
 
-CREATE UNIQUE INDEX run_slot ON public.run USING btree (task_id, slot) WHERE (slot IS NOT NULL);
+CREATE UNIQUE INDEX run_slot ON public.run USING btree (task_id, pinned, slot) WHERE (slot IS NOT NULL);
 
 CREATE INDEX run_task ON public.run USING btree (task_id, scheduled_at);
 
@@ -292,6 +437,12 @@ ALTER INDEX public.run_history_pkey ATTACH PARTITION public.run_history_rest_pke
 ALTER INDEX public.run_history_not_ok ATTACH PARTITION public.run_history_rest_scheduled_at_idx;
 
 ALTER INDEX public.run_history_task ATTACH PARTITION public.run_history_rest_task_id_scheduled_at_idx;
+
+ALTER TABLE ONLY public.delivery
+    ADD CONSTRAINT delivery_channel_id_fkey FOREIGN KEY (channel_id) REFERENCES public.channel(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.node_target
+    ADD CONSTRAINT node_target_node_id_fkey FOREIGN KEY (node_id) REFERENCES public.node(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.task_cursor
     ADD CONSTRAINT task_cursor_task_id_fkey FOREIGN KEY (task_id) REFERENCES public.task(id);

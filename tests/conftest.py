@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from dts.store.pool import open_pool
-from support.postgres import TestServer, running_server
+from support.postgres import TestServer, memory, running_server
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,7 +23,7 @@ def _inherited_signals() -> None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[TestServer]:
     """The PostgreSQL server of this test run."""
-    with running_server() as server:
+    with running_server(within=memory()) as server:
         yield server
 
 

@@ -15,10 +15,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, TypeVar, cast
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from dts.domain.durations import parse_duration
 from dts.domain.errors import InvalidArgument, Violation
+from dts.domain.seal_keys import keys_of
 from dts.domain.sizes import parse_size
+from dts.domain.tokens import is_secret
 
 T = TypeVar("T")
 
@@ -30,24 +33,26 @@ LEAST_KEEP = timedelta(hours=1)
 MOST_KEEP = timedelta(days=3650)
 
 # The command line reads these itself.
-_ELSEWHERE = ("DTS_SERVER", "DTS_TLS_CA")
+_ELSEWHERE = ("DTS_SERVER",)
 _LABEL_KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
 _NODE_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _FLAGS = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _SHOWN = 64
+_EVERY = "dns:"
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A host and a port."""
+    """A host and a port; `dns:` before the host stands for every address behind the name, each a replica."""
 
     host: str
     port: int
 
     def __str__(self) -> str:
         """As it is written: `host:port`, an IPv6 address in brackets."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        bare = self.host.removeprefix(_EVERY)
+        return f"[{self.host}]:{self.port}" if ":" in bare else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +65,23 @@ class Peers:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """The files of mutual TLS between roles. key: None if it stands beside the certificate."""
+
+    ca: Path
+    certificate: Path
+    key: Path | None
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutorSettings:
     """What the executor of this machine is and can take.
 
     allow_process: whether it runs processes; None if nothing was said: `dts dev` does, `dts serve` does not.
     docker_host: DOCKER_HOST as it stands, or None for the usual socket.
+    installation: tells what this installation started on the node from what others did; empty: the data directory does.
+    policy_file: what containers may do here; None: what is safe.
+    registry_auth: the file with logins for private registries.
     """
 
     node_name: str
@@ -74,6 +91,9 @@ class ExecutorSettings:
     labels: Mapping[str, str]
     allow_process: bool | None
     docker_host: str | None
+    installation: str
+    policy_file: Path | None
+    registry_auth: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +102,33 @@ class Settings:
 
     data_dir: where this machine keeps what must survive a restart.
     dsn: the PostgreSQL to use; None: an embedded one.
+    dsn_lent: whether it leads to a pooler that lends a session for each transaction.
+    dsn_password_file: where its password stands, and where another one may stand some day.
     token: what callers must show, and what we show to others.
+    admin_token: the secret of the first admin token, for the role database.
+    seal_keys: what closes and opens the addresses of channels, for the role scheduler.
+    tls: the certificates of this process; None: it speaks in the clear.
+    insecure: whether it may speak in the clear to other machines.
     postgres_binaries: a PostgreSQL's bin folder for the embedded server, instead of the one that is found.
     keep: how long what happened is kept.
+    traces: whether spans of runs are sent by OpenTelemetry, whose own variables say where.
     warnings: what was set and means nothing, one sentence each.
     """
 
     data_dir: Path
     dsn: str | None = field(repr=False)
+    dsn_lent: bool
+    dsn_password_file: Path | None
     token: str | None = field(repr=False)
+    admin_token: str | None = field(repr=False)
+    seal_keys: tuple[bytes, ...] = field(repr=False)
+    tls: TlsSettings | None
+    insecure: bool
     postgres_binaries: Path | None
     peers: Peers
     executor: ExecutorSettings
     keep: timedelta
+    traces: bool
     log_format: Literal["text", "json"] | None
     log_level: str
     warnings: tuple[str, ...]
@@ -109,12 +143,19 @@ class Settings:
         reader = _Reader(environ)
         settings = cls(
             data_dir=reader.path("DTS_DATA") or default_data_dir(environ),
-            dsn=reader.secret("DTS_DSN"),
+            dsn=_dsn(reader),
+            dsn_lent=reader.value("DTS_DSN_POOLING", _one_of("none", "transaction"), "none") == "transaction",
+            dsn_password_file=reader.path("DTS_DSN_PASSWORD_FILE"),
             token=reader.secret("DTS_TOKEN"),
+            admin_token=reader.secret_file("DTS_ADMIN_TOKEN_FILE", _access_token),
+            seal_keys=reader.secret_file("DTS_SEAL_KEY_FILE", keys_of) or (),
+            tls=_tls(reader),
+            insecure=reader.value("DTS_INSECURE", _flag, False),
             postgres_binaries=reader.path("DTS_PG_BIN"),
             peers=_peers(reader),
             executor=_executor(reader),
             keep=reader.value("DTS_KEEP", _keep, KEEP),
+            traces=reader.value("DTS_TRACES", _one_of("none", "otlp"), "none") == "otlp",
             log_format=cast("Literal['text', 'json'] | None", reader.value("DTS_LOG", _one_of("text", "json"), None)),
             log_level=reader.value("DTS_LOG_LEVEL", _level, "INFO"),
             warnings=reader.unknown(),
@@ -123,11 +164,21 @@ class Settings:
             raise InvalidArgument(reader.violations)
         return settings
 
+    def dsn_password(self) -> str:
+        """The password of the database as it stands in its file now.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        assert self.dsn_password_file is not None
+        return self.dsn_password_file.read_text("utf-8", errors="replace").strip()
+
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must never be shown, for the set-up of logging."""
         password = re.search(r"://[^/@]*?:([^@]+)@", self.dsn or "")
-        return tuple(secret for secret in (self.token, self.dsn, password and password[1]) if secret)
+        shown = (password[1], unquote(password[1])) if password else ()
+        return tuple(dict.fromkeys(secret for secret in (self.token, self.admin_token, self.dsn, *shown) if secret))
 
 
 def default_data_dir(environ: Mapping[str, str]) -> Path:
@@ -139,12 +190,43 @@ def default_data_dir(environ: Mapping[str, str]) -> Path:
     return (Path(share) if share.startswith("/") else Path.home() / ".local" / "share") / "dts"
 
 
+def _dsn(reader: _Reader) -> str | None:
+    """The address of PostgreSQL, with the password that may stand in a secret of its own."""
+    dsn, password = reader.secret("DTS_DSN"), reader.secret("DTS_DSN_PASSWORD")
+    if password is None or dsn is None:
+        return dsn
+    try:
+        parts = urlsplit(dsn)
+    except ValueError:  # as odd as it is, the pool says so
+        return dsn
+    user, _, host = parts.netloc.rpartition("@")
+    if not user or ":" in user:
+        reader.refuse("DTS_DSN_PASSWORD", "settings.twice", "is for a DTS_DSN that names a user and no password")
+        return dsn
+    return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}"))
+
+
 def _peers(reader: _Reader) -> Peers:
     return Peers(
         database=reader.value("DTS_DATABASE_ADDR", _addresses, ()),
         scheduler=reader.value("DTS_SCHEDULER_ADDR", _addresses, ()),
         definition=reader.value("DTS_DEFINITION_ADDR", _addresses, ()),
     )
+
+
+def _tls(reader: _Reader) -> TlsSettings | None:
+    certificate, key = reader.path("DTS_TLS_CERT"), reader.path("DTS_TLS_KEY")
+    # The command line has its CA in the same variable; beside it, `system` stands for those that the machine trusts.
+    ca = None if reader.text("DTS_TLS_CA") == "system" else reader.path("DTS_TLS_CA")
+    if certificate is None:
+        if key is not None:
+            reader.refuse("DTS_TLS_CERT", "settings.missing", "is not set, and DTS_TLS_KEY is")
+        return None
+    if ca is None:
+        why = "names the file with the CA that made DTS_TLS_CERT, which is set; `dts pki init` makes both"
+        reader.refuse("DTS_TLS_CA", "settings.missing", why)
+        return None
+    return TlsSettings(ca, certificate, key)
 
 
 def _executor(reader: _Reader) -> ExecutorSettings:
@@ -157,6 +239,9 @@ def _executor(reader: _Reader) -> ExecutorSettings:
         labels=reader.value("DTS_NODE_LABELS", _labels, {}),
         allow_process=reader.value("DTS_ALLOW_PROCESS", _flag, None),
         docker_host=reader.text("DOCKER_HOST"),
+        installation=reader.text("DTS_INSTALLATION") or "",
+        policy_file=reader.path("DTS_POLICY_FILE"),
+        registry_auth=reader.path("DTS_REGISTRY_AUTH_FILE"),
     )
 
 
@@ -185,7 +270,7 @@ class _Reader:
             return parse(text)
         except ValueError as exc:
             shown = f" {text!r}" if len(text) <= _SHOWN and text.isprintable() else ""
-            self._refuse(name, "settings.invalid", f"{exc}; it is{shown or ' something else'}")
+            self.refuse(name, "settings.invalid", f"{exc}; it is{shown or ' something else'}")
             return default
 
     def path(self, name: str) -> Path | None:
@@ -195,10 +280,20 @@ class _Reader:
         """A secret, from the variable or from the file that `…_FILE` names; never echoed."""
         text, file = self.text(name), self.text(f"{name}_FILE")
         if text is not None and file is not None:
-            self._refuse(name, "settings.twice", f"is set beside {name}_FILE; only one of them may be")
+            self.refuse(name, "settings.twice", f"is set beside {name}_FILE; only one of them may be")
         if text is not None or file is None:
             return text
         return self._from_file(f"{name}_FILE", Path(file))
+
+    def secret_file(self, name: str, check: Callable[[str], T]) -> T | None:
+        """A secret that may stand in a file only; never echoed, not even by `check`."""
+        file = self.text(name)
+        text = None if file is None else self._from_file(name, Path(file))
+        try:
+            return None if text is None else check(text)
+        except ValueError as exc:
+            self.refuse(name, "settings.invalid", str(exc))
+            return None
 
     def _from_file(self, name: str, file: Path) -> str | None:
         # Whoever put the secret itself here by mistake must not find it in the log.
@@ -211,7 +306,7 @@ class _Reader:
         except UnicodeDecodeError:
             trouble = f"names {shown} that is not UTF-8 text"
         if not text:
-            self._refuse(name, "settings.unreadable", trouble)
+            self.refuse(name, "settings.unreadable", trouble)
         return text or None
 
     def unknown(self) -> tuple[str, ...]:
@@ -223,7 +318,7 @@ class _Reader:
         near = difflib.get_close_matches(name, self._known, n=1, cutoff=0.75)
         return f"; did you mean {near[0]}?" if near else ""
 
-    def _refuse(self, name: str, code: str, message: str) -> None:
+    def refuse(self, name: str, code: str, message: str) -> None:
         self.violations.append(Violation(name, code, message))
 
 
@@ -232,11 +327,16 @@ def _addresses(text: str) -> tuple[Address, ...]:
 
 
 def _address(text: str) -> Address:
-    host, _, port = text.rpartition(":")
+    whole, _, port = text.rpartition(":")
+    many = whole.startswith(_EVERY)
+    host = whole.removeprefix(_EVERY)
     host = host[1:-1] if host.startswith("[") and host.endswith("]") else host if ":" not in host else ""
     if not host or any(c.isspace() or c == "/" for c in host) or not port.isdecimal() or not 0 < int(port[:6]) < 65536:
-        raise ValueError("must be HOST:PORT, or several of them with commas; a port is from 1 to 65535")
-    return Address(host, int(port))
+        raise ValueError(
+            "must be HOST:PORT, or dns:NAME:PORT for every address of a name, or several of them with commas; "
+            "a port is from 1 to 65535"
+        )
+    return Address(_EVERY + host if many else host, int(port))
 
 
 def _labels(text: str) -> dict[str, str]:
@@ -295,6 +395,12 @@ def _flag(text: str) -> bool:
 
 def _level(text: str) -> str:
     return _one_of(*_LEVELS)(text.upper())
+
+
+def _access_token(text: str) -> str:
+    if not is_secret(text):
+        raise ValueError("names a file that does not hold one access token; `dts token generate` prints one")
+    return text
 
 
 def _one_of(*allowed: str) -> Callable[[str], str]:

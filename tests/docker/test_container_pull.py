@@ -10,6 +10,7 @@ import tarfile
 import threading
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -35,13 +36,23 @@ class Registry:
     """Serves one image under one tag; may be told to fail a few times, or to take its time."""
 
     def __init__(self) -> None:
+        self.blobs: dict[str, bytes] = {}
+        self.manifests: dict[str, bytes] = {}
+        self.publish(edition=1)
+        self.asked: Counter[str] = Counter()
+        self.failures = 0
+        self.open = threading.Event()
+        self.open.set()
+
+    def publish(self, *, edition: int) -> None:
+        """The tag means another image from now on; older ones can be had by their digests."""
         layer = _layer()
         packed = gzip.compress(layer, mtime=0)
         config = json.dumps(
             {
                 "architecture": "amd64",
                 "os": "linux",
-                "config": {"Env": ["PATH=/bin"]},
+                "config": {"Env": ["PATH=/bin", f"EDITION={edition}"]},
                 "rootfs": {"type": "layers", "diff_ids": [digest(layer)]},
             }
         ).encode()
@@ -53,22 +64,19 @@ class Registry:
                 "layers": [{"mediaType": LAYER, "size": len(packed), "digest": digest(packed)}],
             }
         ).encode()
-        self.blobs = {digest(config): config, digest(packed): packed}
-        self.asked: Counter[str] = Counter()
-        self.failures = 0
-        self.open = threading.Event()
-        self.open.set()
+        self.blobs |= {digest(config): config, digest(packed): packed}
+        self.manifests |= {"1": self.manifest, digest(self.manifest): self.manifest}
 
     def answer(self, path: str) -> tuple[int, str, bytes]:
         last = path.rpartition("/")[2]
         if path == "/v2/":
             return 200, "application/json", b"{}"
-        if "/manifests/" in path and last in {"1", digest(self.manifest)}:
+        if "/manifests/" in path and last in self.manifests:
             self.asked["manifest"] += 1
             if self.failures:
                 self.failures -= 1
                 return 503, "text/plain", b"not now"
-            return 200, MANIFEST, self.manifest
+            return 200, MANIFEST, self.manifests[last]
         if last in self.blobs:
             self.asked["blob"] += 1
             self.open.wait(30)
@@ -165,3 +173,24 @@ async def test_a_tag_that_does_not_exist_is_refused_at_once(bench, registry):
     with pytest.raises(Refused, match="app:2") as refused:
         await bench.runner.prepare(bench.job(image=image, pull=PullPolicy.MISSING))
     assert refused.value.reason is Reason.IMAGE_PULL
+
+
+async def test_a_later_attempt_has_the_image_of_the_first_though_the_tag_has_moved(bench, registry):
+    first = digest(registry.manifest)
+    registry.publish(edition=2)
+    job = bench.job("echo $EDITION", image=registry.image, pull=PullPolicy.ALWAYS)
+    work = await bench.start(replace(job, image_digest=first))
+    await work.wait(bench.printed.emit)
+    await work.discard()
+    assert bench.printed.out == "1\n"
+    assert work.image_digest == first
+    await bench.run(bench.job("echo $EDITION", image=registry.image, pull=PullPolicy.ALWAYS))
+    assert bench.printed.out == "1\n2\n"
+
+
+async def test_an_image_that_is_not_to_be_had_any_more_is_replaced_by_what_its_tag_says(bench, registry):
+    job = bench.job("echo $EDITION", image=registry.image, pull=PullPolicy.MISSING)
+    work = await bench.start(replace(job, image_digest="sha256:" + "0" * 64))
+    await work.wait(bench.printed.emit)
+    await work.discard()
+    assert (bench.printed.out, work.image_digest) == ("1\n", digest(registry.manifest))

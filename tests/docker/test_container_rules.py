@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,9 +12,9 @@ from dts.docker.engine import Engine
 from dts.docker.logs import Demultiplexer, Piece, seconds_of
 from dts.docker.values import Container, Event, Image, instant
 from dts.domain.errors import InvalidArgument
-from dts.roles.executor.container_end import SETTLE, End, Outage, judge, saw_it
-from dts.roles.executor.container_images import digest_of
-from dts.roles.executor.container_tail import Cursor
+from dts.roles.executor.container.end import OOM_LOOKS, SETTLE, End, Outage, Vigil, judge, saw_it
+from dts.roles.executor.container.images import digest_of
+from dts.roles.executor.container.tail import Cursor
 
 T0 = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 AT = "2026-01-31T12:00:00.{:09d}Z"
@@ -42,35 +43,66 @@ OUTAGE = Outage(at(50), at(70))
 
 
 @pytest.mark.parametrize(
-    ("container", "same", "engine_started", "code"),
+    ("container", "same", "code"),
     [
-        (seen(0), True, None, 0),
-        (seen(0), False, None, None),
-        (seen(0), False, 58, None),
-        (seen(0), False, 65, 0),
-        (seen(0, finished=30), False, None, 0),
-        (seen(3), False, None, 3),
-        (seen(137), False, None, None),
-        (seen(255), False, None, None),
-        (seen(137), True, None, 137),
-        (seen(0, finished=-5), True, None, None),
-        (seen(0, finished=-0.0005), True, None, 0),
-        (seen(0, started=None), True, None, None),
-        (seen(0, finished=None), True, None, None),
+        (seen(0), True, 0),
+        (seen(0), False, None),
+        (seen(0, finished=30), False, 0),
+        (seen(3), False, 3),
+        (seen(137), False, None),
+        (seen(255), False, None),
+        (seen(137), True, 137),
+        (seen(0, finished=-5), True, None),
+        (seen(0, finished=-0.0005), True, 0),
+        (seen(0, started=None), True, None),
+        (seen(0, finished=None), True, None),
     ],
 )
-def test_what_the_notes_of_an_engine_are_worth(container, same, engine_started, code):
-    noted_before = None if engine_started is None else at(engine_started)
-    assert judge(container, same_engine=same, noted_before=noted_before, outage=OUTAGE) == End(code)
+def test_what_the_notes_of_an_engine_are_worth(container, same, code):
+    assert judge(container, same_engine=same, outage=OUTAGE).exit_code == code
 
 
 def test_after_a_time_in_which_nobody_listened_a_success_is_not_known():
-    assert judge(seen(0), same_engine=False, noted_before=None, outage=Outage(None, at(70))) == End(None)
+    assert judge(seen(0), same_engine=False, outage=Outage(None, at(70))) == End(None)
 
 
 @pytest.mark.parametrize(("code", "cause"), [(137, True), (0, False), (1, False)])
 def test_memory_is_the_cause_only_if_the_work_was_killed(code, cause):
-    assert judge(seen(code, oom=True), same_engine=True, noted_before=None, outage=OUTAGE) == End(code, cause)
+    end = judge(seen(code, oom=True), same_engine=True, outage=OUTAGE)
+    assert (end.exit_code, end.oom_killed) == (code, cause)
+
+
+@pytest.mark.parametrize(("finished", "ago"), [(30, 40), (60, 10), (69.5, 0), (75, 0)])
+def test_the_end_was_when_the_engine_noted_it(finished, ago):
+    """Not when we came to hear of it; less than a second is the difference of two clocks."""
+    end = judge(seen(3, finished=finished), same_engine=True, outage=OUTAGE)
+    assert end.ago == timedelta(seconds=ago)
+
+
+@dataclass
+class Notes:
+    """An engine that notes the cause of a kill at its `late`-th look."""
+
+    late: int
+    looks: int = 0
+
+    async def inspect(self, _: str) -> Container:
+        self.looks += 1
+        return seen(137, oom=self.looks >= self.late)
+
+
+@pytest.mark.parametrize(("late", "oom", "looks"), [(1, True, 1), (3, True, 3), (100, False, 1 + OOM_LOOKS)])
+async def test_that_memory_was_the_cause_of_a_kill_may_be_noted_a_moment_later(monkeypatch, late, oom, looks):
+    monkeypatch.setattr("dts.roles.executor.container.end.OOM_PAUSE", 0)
+    notes = Notes(late)
+    end = await Vigil(notes, "c", now=lambda: at(60))._witnessed(137)
+    assert (end.exit_code, end.oom_killed, notes.looks) == (137, oom, looks)
+
+
+async def test_what_was_not_killed_is_looked_at_once():
+    notes = Notes(100)
+    assert (await Vigil(notes, "c", now=lambda: at(60))._witnessed(3)).exit_code == 3
+    assert notes.looks == 1
 
 
 def test_an_engine_that_remembers_the_start_is_the_same():

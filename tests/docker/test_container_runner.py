@@ -189,10 +189,9 @@ async def test_a_command_that_the_image_does_not_have_ends_with_127_and_says_so(
     assert "nope" in bench.printed.err
 
 
-@pytest.mark.parametrize("wrong", [{"user": "nobody-here"}, {"network": "no-such-network"}])
-async def test_what_the_engine_cannot_start_is_refused(bench, wrong):
-    work = await bench.runner.prepare(bench.job(**wrong))
-    with pytest.raises(Refused, match=next(iter(wrong.values()))) as refused:
+async def test_what_the_engine_cannot_start_is_refused(bench):
+    work = await bench.runner.prepare(bench.job(user="nobody-here"))
+    with pytest.raises(Refused, match="nobody-here") as refused:
         await work.start()
     await work.discard()
     assert (refused.value.reason, refused.value.final) == (Reason.ENGINE_ERROR, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 import pytest_asyncio
@@ -13,10 +14,10 @@ from support.system import Calls, System, dev, five
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["dev", "five"])
 async def system(request: pytest.FixtureRequest, postgres: TestServer) -> AsyncIterator[System]:
-    """One process with all roles, then five processes with one each."""
+    """One process with all roles; then five with one each, which know each other by certificates, as in a Swarm."""
     dsn = await postgres.create()
     with open_directory() as data:
-        start = dev if request.param == "dev" else five
+        start = dev if request.param == "dev" else partial(five, secure=True)
         async with start(data, environment={"DTS_DSN": dsn}) as running:
             yield running
     await postgres.drop(dsn)

@@ -114,6 +114,15 @@ async def test_a_dry_run_stores_nothing(system):
         (("--noop", "--env", "A=1"), "--noop"),
         (("--noop", "--label", "A"), "--label"),
         (("--noop", "--process"), "kind"),
+        (("--http", "https://example.com", "--noop"), "kind"),
+        (("--http", "example.com"), "http.url"),
+        (("--http", "https://example.com", "--header", "nothing"), "--header"),
+        (("--http", "https://example.com", "--", "true"), "--http"),
+        (("--noop", "--body", "x"), "--method, --header, --body"),
+        (("--exec", "web", "--replicas", "all", "--", "true"), "--replicas"),
+        (("--exec", "service/web", "--replicas", "some", "--", "true"), "--replicas"),
+        (("--exec", "web"), "exec.command"),
+        (("--image", "a:1", "--secret", "x"), "--secret, --config, --network"),
         ((), "kind"),
         (("--image", "UPPER/Case"), "image"),
         (("--process",), "command"),
@@ -248,11 +257,28 @@ async def test_a_preview_shows_changes_of_the_clock(system):
 async def test_why_a_task_ran_is_explained(system):
     await well(system, "task", "create", "why", "--cron", "0 3 * * *", "--noop")
     explained = await said(system, "explain", "why")
-    assert set(explained) == {"task", "at", "verdict", "reason", "message", "steps"}
+    assert set(explained) == {"task", "at", "verdict", "reason", "message", "advice", "steps"}
     assert explained["verdict"] == "not_yet"
     assert all(set(step) == {"step", "ok", "detail"} for step in explained["steps"])
     assert (await well(system, "explain", "why")).out.startswith("why at ")
     assert (await system.dts("explain", "nobody")).code == 3
+    await well(system, "task", "delete", "why")
+    gone = await said(system, "explain", "why")
+    assert gone["verdict"] == "never"
+    assert "deleted" in gone["message"]
+
+
+async def test_a_run_of_a_schedule_that_was_changed_is_not_explained_by_the_new_one(system):
+    await well(system, "task", "create", "moved", "--every", "1s", "--noop")
+
+    async def ran() -> bool:
+        return bool(await said(system, "run", "list", "--task", "moved", "--state", "succeeded"))
+
+    await eventually(ran)
+    await well(system, "task", "set", "moved", "schedule.every=", "schedule.cron=0 3 * * *")
+    [step] = [step for step in (await said(system, "explain", "moved"))["steps"] if step["step"] == "schedule"]
+    assert step["detail"] == "not a tick of the schedule: due by a schedule that the task had then"
+    await well(system, "task", "delete", "moved")
 
 
 async def test_nodes_are_listed_drained_and_resumed(system):
@@ -377,7 +403,15 @@ async def test_on_a_terminal_a_task_is_picked_and_asked_for(system):
     code, out = await on_terminal(
         system,
         *("task", "create", "--noop"),
-        typed=[("Name:", "asked-for\r"), ("When?", "61 * * * *\r"), ("When?", "0 3 * * *\r"), ("Create", "y")],
+        typed=[
+            ("Name:", "Not so\r"),
+            ("Name:", "asked-for\r"),
+            ("When?", "61 * * * *\r"),
+            ("zone?", "\r"),
+            ("When?", "0 3 * * *\r"),
+            ("zone?", "\r"),
+            ("Create", "y"),
+        ],
     )
     assert code == 0, out
     assert "minute 61" in out
@@ -420,3 +454,35 @@ def _typed(system: System, arguments, typed, environment) -> tuple[int, str]:
     os.close(terminal)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status), out.decode(errors="replace")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "definition"),
+    [
+        (
+            ("--http", "https://example.com/x", "--header", "X-A: b: c", "--body", "{}"),
+            {"http": {"url": "https://example.com/x", "headers": {"X-A": "b: c"}, "body": "{}"}},
+        ),
+        (
+            ("--exec", "service/web_db", "--replicas", "all", "--env", "A=1", "--", "vacuumdb", "--all"),
+            {"exec": {"service": "web_db", "replicas": "all", "command": ["vacuumdb", "--all"], "env": {"A": "1"}}},
+        ),
+        (("--exec", "db", "--", "true"), {"exec": {"container": "db", "command": ["true"]}}),
+        (
+            ("--service", "web_app", "--secret", "key:app.key", "--secret", "other", "--", "migrate"),
+            {
+                "service": {
+                    "copy_of": "web_app",
+                    "command": ["migrate"],
+                    "secrets": [{"name": "key", "target": "app.key"}, "other"],
+                }
+            },
+        ),
+    ],
+)
+async def test_each_kind_is_made_by_its_options_and_shown(system, arguments, definition):
+    await well(system, "task", "create", "kinds", *arguments)
+    shown = await said(system, "task", "show", "kinds")
+    assert shown["definition"] == {"name": "kinds"} | definition
+    assert next(iter(definition)) in (await well(system, "task", "show", "kinds")).out
+    await well(system, "task", "delete", "kinds", "--yes")

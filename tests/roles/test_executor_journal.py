@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import time
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -188,6 +189,25 @@ async def test_work_that_goes_on_is_found_by_the_next_process(tmp_path):
         (4, b"two\n", 0),
     ]
     assert again.log == ["discard"]
+
+
+async def test_work_that_took_long_to_start_began_when_it_had_started(tmp_path):
+    scheduler, runner, key = ScriptedScheduler(), ScriptedRunner(), (uuid4(), 1)
+    runner.start_takes = 1.0
+
+    async def until():
+        await eventually(lambda: scheduler.attached)
+        scheduler.assign([key], process())
+        await eventually(lambda: key in runner.works and runner.works[key].emit)
+
+    left = await killed(scheduler, tmp_path / "data", runner, LogShelf(), until)
+    again, second = ScriptedRunner(), ScriptedScheduler()
+    again.left[key] = ScriptedWork(runner.works[key].job, again.log)
+    async with running(second, left, runners={"process": again}):
+        ran = time.monotonic() - runner.works[key].started_at
+        assert second.held()[key] / 1_000_000 < ran + 0.1
+        again.left[key].end(0)
+        await eventually(lambda: second.final(key))
 
 
 async def test_work_that_is_gone_after_a_restart_is_reported_as_lost_and_not_started_again(tmp_path):

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from uuid import uuid4
 
-from dts.pb.dts.v1 import RunState
+from dts.pb.dts.v1 import AttachResponse, LeaseRenewed, RunState
 from dts.roles.executor.lease import Lease
 from support.executors import NOOP, ScriptedRunner, process, running
 from support.polling import eventually
@@ -62,6 +63,40 @@ async def test_without_a_lease_nothing_starts_and_what_runs_goes_on(tmp_path):
         await eventually(lambda: scheduler.of(waits))
     assert len(scheduler.of(noop)) == 1
     assert runner.log.count("start") == 2
+
+
+async def test_work_that_comes_after_the_lease_is_over_is_not_held_on_to(tmp_path):
+    """It may be somebody else's by now, and its times count from when it was sent, long ago for a frozen node."""
+    times = {"lease": timedelta(seconds=2), "heartbeat": timedelta(seconds=0.2)}
+    scheduler = ScriptedScheduler(**times, renews=False, lingers=True)
+    runner = ScriptedRunner()
+    async with running(scheduler, tmp_path, runners={"process": runner}) as executor:
+        lease = executor._tools.lease
+        await eventually(lambda: not lease.holds(time.monotonic()))
+        late = new_key()
+        scheduler.assign([late], process(), start_in=30)
+        await eventually(lambda: late in runner.works)
+        await eventually(lambda: len(scheduler.hellos) == 2)
+        assert scheduler.held() == {}
+        await eventually(lambda: runner.works[late].discarded)
+
+
+async def test_a_renewal_that_comes_too_late_does_not_hide_what_was_given_up(tmp_path):
+    """The scheduler has heard every heartbeat, and would wait forever for what it believes to be here."""
+    scheduler = ScriptedScheduler(lease=timedelta(seconds=2), heartbeat=timedelta(seconds=0.2), renews=False)
+    runner = ScriptedRunner()
+    async with running(scheduler, tmp_path, runners={"process": runner}) as executor:
+        lease = executor._tools.lease
+        waits, noop = new_key(), new_key()
+        scheduler.assign([waits], process(), start_in=30)
+        scheduler.assign([noop], NOOP, start_in=30)
+        await eventually(lambda: waits in runner.works)
+        await eventually(lambda: not lease.holds(time.monotonic()))
+        scheduler.renews = True
+        scheduler.send(AttachResponse(lease=LeaseRenewed(sequence=scheduler.heartbeats[-1].sequence)))
+        await eventually(lambda: len(scheduler.hellos) == 2)
+        assert scheduler.held() == {}
+        await eventually(lambda: runner.works[waits].discarded)
 
 
 async def test_the_lease_is_kept_by_heartbeats(tmp_path):

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
 
-from dts.pb.dts.v1 import LogStream, RunState
+from dts.pb.dts.v1 import LogStream, Node, RunState
 from dts.roles.executor import shipping
 from dts.roles.executor.attempt_log import CHUNK_BYTES, HEAD_BYTES, TAIL_BYTES, StreamLog
+from dts.roles.executor.journal import open_journal
+from dts.roles.executor.shipping import Shipper
 from support.executors import LogShelf, ScriptedRunner, process, running
 from support.polling import eventually
 from support.scheduler import EPOCH_MICROS, ScriptedScheduler
@@ -174,3 +177,21 @@ async def test_a_store_that_is_away_for_long_costs_the_logs_of_what_is_over_and_
     assert work.emit.__self__._shipper._pending <= 2000
     shelf.away = False
     await eventually(lambda: shelf.pieces() == [(0, b"a" * 500, 0)])
+
+
+async def test_what_was_printed_before_the_node_is_known_waits_for_it(tmp_path):
+    """What an earlier process left is found before an engine has said which node this is."""
+    shelf = LogShelf()
+    journal = open_journal(tmp_path, lambda: datetime.now(UTC))
+    shipper = Shipper(shelf, journal, now=lambda: datetime.now(UTC), rand=lambda: 0.5)
+    sending = asyncio.create_task(shipper.run())
+    source = shipper.source((uuid4().bytes, 1), datetime.now(UTC))
+    await source.emit(OUT, b"early")
+    closing = asyncio.create_task(source.close())
+    await eventually(lambda: source.under_way == 1)
+    assert shelf.requests == []
+    shipper.send_as(Node(id="n1", incarnation=str(uuid4())))
+    await closing
+    assert shelf.pieces() == [(0, b"early", 0)]
+    sending.cancel()
+    await journal.close()

@@ -4,12 +4,13 @@ import time
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+from dts.docker.values import Membership
 from dts.pb.dts.v1 import (
     DescribeNodeRequest,
     ListAttemptsRequest,
     RunState,
 )
-from dts.roles.executor.node import Describer, Engine, Machine, identify
+from dts.roles.executor.node import Describer, Machine, identify, owner_of
 from dts.roles.executor.service import ExecutorService
 from support.executors import ScriptedRunner, process, running
 from support.polling import eventually
@@ -23,12 +24,23 @@ def test_the_id_of_a_node_stays_and_its_incarnation_does_not(tmp_path):
     assert identify(tmp_path / "new", new_id=uuid4, node_id="swarm").id == "swarm"
 
 
+def test_installations_on_a_node_have_owners_of_their_own(tmp_path):
+    def owner(home: str, installation: str = "", node_id: str = "n") -> str:
+        return owner_of(tmp_path / home, installation=installation, node_id=node_id, new_id=uuid4)
+
+    assert owner("a") == owner("a") != owner("b")
+    assert owner("a", "dts_executor") == owner("b", "dts_executor")
+    assert (
+        len({owner("a", "dts_executor"), owner("a", "test_executor"), owner("a", "dts_executor", "m"), owner("a")}) == 4
+    )
+
+
 async def test_a_node_says_what_it_can_run_and_why_not_the_rest(tmp_path):
     well, ill = ScriptedRunner(), ScriptedRunner()
     ill.why_missing = "the engine does not answer"
 
     async def engine():
-        return Engine(node_id="x", role="manager", labels={"disk": "ssd"})
+        return Membership("alpha", "x", manager=True, labels={"disk": "ssd"})
 
     machine = Machine(slots=7, labels={"zone": "a"}, absent={"exec": "not built"})
     runners = {"process": well, "container": ill}

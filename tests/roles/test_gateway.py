@@ -34,6 +34,7 @@ from dts.roles.gateway.gateway import services
 from dts.rpc.address import HostPort
 from dts.rpc.channel import connect
 from dts.rpc.direct import in_process
+from dts.rpc.gate import Gate
 from dts.rpc.server import RpcServer
 from dts.rpc.stubs import stub
 from support.polling import eventually
@@ -262,7 +263,7 @@ async def test_a_service_that_is_away_is_unavailable_and_comes_back(inside):
 
 @asynccontextmanager
 async def _listening_again(service, port):
-    server = RpcServer([service], token=TOKEN)
+    server = RpcServer([service], gate=Gate(TOKEN))
     await server.start(LOOPBACK, port)
     try:
         yield

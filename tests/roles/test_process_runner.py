@@ -17,11 +17,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from dts.pb.dts.v1 import Kind, LogStream, ProcessKind, Reason, WorkSpec
-from dts.roles.executor import process_shim
-from dts.roles.executor.process import ProcessRunner
-from dts.roles.executor.process_census import Mark, look
-from dts.roles.executor.process_shim import EXIT_FILE, PID_FILE, read_stat
-from dts.roles.executor.process_tail import Tail
+from dts.roles.executor.process import shim
+from dts.roles.executor.process.census import Mark, look
+from dts.roles.executor.process.runner import ProcessRunner
+from dts.roles.executor.process.shim import EXIT_FILE, PID_FILE, read_stat
+from dts.roles.executor.process.tail import Tail
 from dts.roles.executor.work import Ended, Job, Refused, Work
 from support.polling import eventually
 
@@ -221,7 +221,7 @@ async def test_any_posix_shell_will_do_as_supervisor(runner, tmp_path, monkeypat
     if path is None:
         pytest.skip(f"{other} is not installed")
     (tmp_path / "sh").symlink_to(path)
-    monkeypatch.setattr(process_shim, "SHELL", str(tmp_path / "sh"))
+    monkeypatch.setattr(shim, "SHELL", str(tmp_path / "sh"))
     for script, code in {"exit 7": 7, "kill -KILL $$": 137, "kill -INT $$": 130, "kill 0; sleep 9": 143}.items():
         end, printed = await run(runner, shell(script))
         assert (end.exit_code, printed[LogStream.STDERR]) == (code, b"")
@@ -317,7 +317,8 @@ async def test_time_and_memory_are_told(runner):
     program = "import time\nx = bytearray(300 << 20)\nwhile time.process_time() < 0.3: pass"
     end, _ = await run(runner, make_job(sys.executable, "-c", program))
     assert timedelta(seconds=0.3) <= end.cpu_time < timedelta(seconds=3)
-    assert 300 << 20 < end.peak_memory < 600 << 20
+    # A kernel that reclaims pages early may have taken some before the last were touched.
+    assert 150 << 20 < end.peak_memory < 600 << 20
 
 
 async def test_the_memory_of_the_executor_is_not_the_works(runner):
@@ -498,7 +499,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 from dts.pb.dts.v1 import Kind, ProcessKind, WorkSpec
-from dts.roles.executor.process import ProcessRunner
+from dts.roles.executor.process.runner import ProcessRunner
 from dts.roles.executor.work import Job
 
 async def main():
@@ -544,9 +545,13 @@ async def test_what_ended_while_no_executor_was_there_has_its_true_exit_code(tmp
     over = shell("echo out; echo err >&2; exit 9")
     await killed_executor(tmp_path / "runs", over)
     await eventually(lambda: not below(over))
+    (written,) = (tmp_path / "runs").glob("*/exit")
+    long_ago = written.stat().st_mtime - 100
+    os.utime(written, (long_ago, long_ago))
     found = await make_runner(tmp_path / "runs").find([over])
     end, printed = await ended(found[over.key])
     assert end.exit_code == 9
+    assert 100 <= end.ago.total_seconds() < 130
     assert printed == {LogStream.STDOUT: b"out\n", LogStream.STDERR: b"err\n"}
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import zlib
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -13,19 +14,35 @@ from dts.domain import errors
 from dts.domain.columns import pack, pack_ids, pack_keys, unpack_ids, unpack_keys
 from dts.domain.ids import to_micros, uuid7
 from dts.pb.dts.v1 import (
+    AccessToken,
+    AllChannelsRequest,
+    AllTokensRequest,
     AppendLogsRequest,
     Capacity,
+    ChangeChannelRequest,
     ClaimRequest,
     DatabaseServiceBase,
     DatabaseServiceStub,
+    DeliveryResult,
     DescribeDatabaseRequest,
+    DropChannelRequest,
+    EndTokenRequest,
+    FindChannelRequest,
+    FindDurationsRequest,
+    FindLastSuccessesRequest,
     FindNodesRequest,
+    FindOutcomesRequest,
+    FindOverdueRequest,
     FindRecallsRequest,
+    FindRunCountsRequest,
     FindRunRequest,
     FindTasksRequest,
     FindTaskVersionsRequest,
     FindTickRequest,
+    FindTokenRequest,
     Hello,
+    ListOutcomesRequest,
+    ListRunCountsRequest,
     ListRunsRequest,
     ListTasksRequest,
     LogBatch,
@@ -40,6 +57,7 @@ from dts.pb.dts.v1 import (
     NodeState,
     PageRunsRequest,
     PageTasksRequest,
+    ReadClockRequest,
     ReadLogsRequest,
     Reason,
     RecordRequest,
@@ -53,18 +71,28 @@ from dts.pb.dts.v1 import (
     Resources,
     RunState,
     SaveTasksRequest,
+    Scope,
     SetNodeDrainRequest,
+    SettleDeliveriesRequest,
+    StoreChannelRequest,
+    StoreSwarmRequest,
+    StoreTokenRequest,
+    SwarmNode,
     SweepRequest,
     TakeBackRequest,
+    TakeDeliveriesRequest,
     TaskAction,
     TaskChange,
+    TaskEvent,
     TaskSpec,
+    TokenState,
     Trigger,
     WatchRequest,
     WorkSpec,
 )
 from dts.roles.database.service import DatabaseService
 from support.ledger import LEASE, NOOP, PROCESS, Ledger, every
+from support.outbox import SEAL, channel
 from support.polling import eventually
 
 HOUR = timedelta(hours=1)
@@ -118,6 +146,12 @@ async def held(world, *, kind=PROCESS, name="t", **policies):
     run_id = await world.trigger(task_id)
     assert await world.claim() == [(run_id, 1)]
     return run_id
+
+
+async def ended(world):
+    run_id = await held(world)
+    await world.report([(run_id, 1)])
+    return await world.run(run_id)
 
 
 # -- definitions
@@ -221,7 +255,7 @@ def report(world, run_id, state, reason, **detail):
         peak_memory=pack("q", [4096]),
         details=[ReportDetail(index=0, **detail)] if detail else [],
     )
-    return RecordRequest(node_id="alpha", incarnation=world.nodes["alpha"], reports=reports, age=500)
+    return RecordRequest(node_id="alpha", incarnation=world.nodes["alpha"], reports=reports)
 
 
 @case
@@ -290,6 +324,20 @@ async def find_recalls(db, world):
 
 
 @case
+async def find_overdue(db, world):
+    run_id = await held(world)
+    request = FindOverdueRequest(node_ids=["alpha", "beta"], grace=timedelta(minutes=2))
+    assert (await db.find_overdue(request)).node_ids == []
+    await world.pool.execute(
+        "UPDATE run SET not_before = now() - interval '3 min', assigned_at = now() - interval '3 min'"
+    )
+    assert (await db.find_overdue(request)).node_ids == ["alpha"]
+    assert (await db.find_overdue(replace(request, node_ids=["beta"]))).node_ids == []
+    await world.report([(run_id, 1)], RunState.RUNNING)
+    assert (await db.find_overdue(request)).node_ids == []
+
+
+@case
 async def take_back(db, world):
     run_id = await held(world)
     request = TakeBackRequest(
@@ -321,6 +369,18 @@ async def find_tick(db, world):
 
 
 @case
+async def find_durations(db, world):
+    task_id = await world.task("t")
+    run_id = await world.trigger(task_id)
+    assert (await db.find_durations(FindDurationsRequest(task_ids=[task_id]))).tasks == []
+    await world.node()
+    await world.claim()
+    await world.report([(run_id, 1)], RunState.FAILED)
+    [found] = (await db.find_durations(FindDurationsRequest(task_ids=[task_id, NOBODY]))).tasks
+    assert (found.task_id, found.runs, found.median) == (task_id, 1, found.p95)
+
+
+@case
 async def page_runs(db, world):
     task_id = await world.task("t")
     ids = [str(await world.trigger(task_id)) for _ in range(3)]
@@ -333,6 +393,25 @@ async def page_runs(db, world):
     none = ListRunsRequest(states=[RunState.FAILED, RunState.TIMED_OUT], since=datetime(2020, 1, 1, tzinfo=UTC))
     assert (await db.page_runs(PageRunsRequest(query=none))).runs == []
     assert len((await db.page_runs(PageRunsRequest())).runs) == 3
+
+
+@case
+async def find_outcomes(db, world):
+    run = await ended(world)
+    query = ListOutcomesRequest(task_ids=[run.task_id, NOBODY])
+    (found,) = (await db.find_outcomes(FindOutcomesRequest(query=query))).tasks
+    assert (found.task_id, found.states) == (run.task_id, [RunState.SUCCEEDED])
+    assert min(found.took + found.late) >= 0
+
+
+@case
+async def find_run_counts(db, world):
+    run = await ended(world)
+    hour = timedelta(hours=1)
+    query = ListRunCountsRequest(since=run.scheduled_at - hour, until=run.scheduled_at + hour, step=hour)
+    for query.task in ("", run.task_id):
+        counts = (await db.find_run_counts(FindRunCountsRequest(query=query))).counts
+        assert (counts.steps, counts.succeeded, counts.failed) == ([1], [1], [0])
 
 
 # -- logs
@@ -349,14 +428,15 @@ def entry(run, content=b"hello\n", *, compressed=False, **fields):
     )
 
 
-def appending(*entries):
-    return AppendLogsRequest(node_id="alpha", batch=LogBatch(entries=list(entries)))
+def appending(*entries, incarnation=NOBODY):
+    return AppendLogsRequest(node_id="alpha", incarnation=incarnation, batch=LogBatch(entries=list(entries)))
 
 
 @case
 async def append_logs(db, world):
     run = await world.run(await held(world))
-    request = appending(entry(run), entry(run, b"\x00\xff" * 10, stream=LogStream.STDERR, cut_before=5))
+    pieces = [entry(run), entry(run, b"\x00\xff" * 10, stream=LogStream.STDERR, cut_before=5)]
+    request = appending(*pieces, incarnation=world.nodes["alpha"])
     assert (await db.append_logs(request)).stored == 2
     assert (await db.append_logs(request)).stored == 0
 
@@ -365,12 +445,139 @@ async def append_logs(db, world):
 async def read_logs(db, world):
     run = await world.run(await held(world))
     long = b"line\n" * 1000
-    await db.append_logs(appending(entry(run), entry(run, zlib.compress(long), compressed=True, offset=6)))
+    pieces = [entry(run), entry(run, zlib.compress(long), compressed=True, offset=6)]
+    await db.append_logs(appending(*pieces, incarnation=world.nodes["alpha"]))
     first = await db.read_logs(ReadLogsRequest(run_id=run.id, max_bytes=10))
     assert ([chunk.content for chunk in first.chunks], first.more) == ([b"hello\n"], True)
     rest = await db.read_logs(ReadLogsRequest(run_id=run.id, after=first.next, attempt=1))
     assert ([chunk.content for chunk in rest.chunks], rest.more) == ([long], False)
     assert (await db.read_logs(ReadLogsRequest(run_id=run.id, after=rest.next))).next == rest.next
+
+
+# -- access tokens
+
+
+def token_to_store(name="anna", secret=b"1", **fields):
+    token = AccessToken(id=new_id(), name=name, scope=Scope.OPERATOR, prefix="dts_1", created_by="tester")
+    return StoreTokenRequest(token=token, sha256=secret * 32, ttl=HOUR, **fields)
+
+
+@case
+async def store_token(db, world):  # noqa: ARG001 - every case is given the same
+    request = token_to_store()
+    for _ in range(2):  # the answer to the first may have been lost
+        stored = (await db.store_token(request)).token
+        assert (stored.id, stored.name, stored.state) == (request.token.id, "anna", TokenState.ACTIVE)
+    assert isinstance(await refusal(db, "store_token", token_to_store(secret=b"2")), errors.AlreadyExists)
+    admin = token_to_store("root", b"3", first_admin=True)
+    admin.token.scope = Scope.ADMIN
+    assert (await db.store_token(admin)).token.name == "root"
+    assert (await db.store_token(token_to_store("late", b"4", first_admin=True))).token is None
+
+
+@case
+async def all_tokens(db, world):  # noqa: ARG001
+    assert (await db.all_tokens(AllTokensRequest())).tokens == []
+    await db.store_token(token_to_store())
+    (token,) = (await db.all_tokens(AllTokensRequest())).tokens
+    assert (token.name, token.scope, token.last_used_at) == ("anna", Scope.OPERATOR, None)
+
+
+@case
+async def end_token(db, world):  # noqa: ARG001
+    await db.store_token(token_to_store())
+    assert (await db.end_token(EndTokenRequest(token="anna"))).token.state is TokenState.REVOKED
+    assert isinstance(await refusal(db, "end_token", EndTokenRequest(token="bert")), errors.NotFound)
+
+
+@case
+async def store_channel(db, world):  # noqa: ARG001
+    made = channel()
+    for _ in range(2):  # the answer to the first may have been lost
+        stored = (await db.store_channel(StoreChannelRequest(channel=made))).channel
+        assert (stored.id, stored.name, stored.waiting) == (made.channel.id, "ops", 0)
+    again = StoreChannelRequest(channel=channel())
+    assert isinstance(await refusal(db, "store_channel", again), errors.AlreadyExists)
+
+
+@case
+async def all_channels(db, world):  # noqa: ARG001
+    for name in ("b", "a"):
+        await db.store_channel(StoreChannelRequest(channel=channel(name)))
+    channels = (await db.all_channels(AllChannelsRequest())).channels
+    assert [one.name for one in channels] == ["a", "b"]
+
+
+@case
+async def find_channel(db, world):  # noqa: ARG001
+    made = channel()
+    await db.store_channel(StoreChannelRequest(channel=made))
+    for key in ("ops", made.channel.id):
+        found = (await db.find_channel(FindChannelRequest(channel=key))).channel
+        assert found.sealed == made.sealed
+    assert isinstance(await refusal(db, "find_channel", FindChannelRequest(channel="none")), errors.NotFound)
+
+
+@case
+async def change_channel(db, world):
+    run_id = await failed(world)
+    (told,) = (await db.take_deliveries(TakeDeliveriesRequest(limit=10, lease=LEASE))).deliveries
+    other = channel(id=told.channel.channel.id, target="http://127.0.0.1:9/other", tasks=["another"])
+    changed = (await db.change_channel(ChangeChannelRequest(channel=other))).channel
+    assert (changed.name, changed.tasks) == ("ops", ["another"])
+    found = (await db.find_channel(FindChannelRequest(channel="ops"))).channel
+    assert (found.sealed, found.channel) == (other.sealed, changed)
+    assert await world.pool.fetchval("SELECT count(*) FROM alert") == 0, run_id
+    gone = ChangeChannelRequest(channel=channel())
+    assert isinstance(await refusal(db, "change_channel", gone), errors.NotFound)
+
+
+@case
+async def drop_channel(db, world):  # noqa: ARG001
+    await db.store_channel(StoreChannelRequest(channel=channel()))
+    assert (await db.drop_channel(DropChannelRequest(channel="ops"))).channel.name == "ops"
+    assert isinstance(await refusal(db, "drop_channel", DropChannelRequest(channel="ops")), errors.NotFound)
+
+
+async def failed(world):
+    """A run that failed, and a channel that is told of it."""
+    await world.store.channels.add(channel())
+    run_id = await held(world)
+    await world.report([(run_id, 1)], RunState.FAILED, Reason.EXIT_CODE, exit_code=3)
+    return run_id
+
+
+@case
+async def take_deliveries(db, world):
+    run_id = await failed(world)
+    request = TakeDeliveriesRequest(limit=10, lease=LEASE)
+    answer = await db.take_deliveries(request)
+    (delivery,) = answer.deliveries
+    assert (delivery.run_id, delivery.event, delivery.attempt) == (str(run_id), TaskEvent.FAILED, 1)
+    assert SEAL.opened(delivery.channel.channel.id, delivery.channel.sealed).target == "http://127.0.0.1:9/hook"
+    assert answer.notices == 1
+    assert (await db.take_deliveries(request)).deliveries == []
+
+
+@case
+async def settle_deliveries(db, world):
+    await failed(world)
+    (delivery,) = (await db.take_deliveries(TakeDeliveriesRequest(limit=10, lease=LEASE))).deliveries
+    result = DeliveryResult(id=delivery.id, attempt=1, failure="503", retry_in=timedelta(days=2))
+    answer = await db.settle_deliveries(SettleDeliveriesRequest(results=[result]))
+    assert answer.given_up == [delivery.id]
+    (listed,) = (await db.all_channels(AllChannelsRequest())).channels
+    assert (listed.failure, listed.given_up) == ("503", 1)
+    result.id = "none"
+    refused = await refusal(db, "settle_deliveries", SettleDeliveriesRequest(results=[result]))
+    assert isinstance(refused, errors.InvalidArgument)
+
+
+@case
+async def find_token(db, world):  # noqa: ARG001
+    await db.store_token(token_to_store())
+    assert (await db.find_token(FindTokenRequest(sha256=b"1" * 32))).token.name == "anna"
+    assert (await db.find_token(FindTokenRequest(sha256=b"2" * 32))).token is None
 
 
 # -- nodes
@@ -402,6 +609,29 @@ async def renew_leases(db, world):
     leases = [NodeLease(node_id="alpha", incarnation=old), NodeLease(node_id="beta", incarnation=beta)]
     answer = await db.renew_leases(RenewLeasesRequest(leases=leases, lease=LEASE))
     assert (answer.renewed, answer.draining) == (["beta"], ["beta"])
+
+
+@case
+async def store_swarm(db, world):
+    incarnation = await world.node("beta")
+    nodes = [
+        SwarmNode(id="beta", hostname="b", role="worker", availability="drain", labels={"disk": "ssd"}),
+        SwarmNode(id="gamma", hostname="g", role="manager", availability="active"),
+    ]
+    await db.store_swarm(StoreSwarmRequest(nodes=nodes))
+    beta, gamma = (await db.find_nodes(FindNodesRequest())).nodes
+    assert (beta.state, beta.drain_note, beta.labels) == (NodeState.DRAINING, "drained in the Swarm", {"disk": "ssd"})
+    assert (gamma.hostname, gamma.state) == ("g", NodeState.NO_EXECUTOR)
+    leases = [NodeLease(node_id="beta", incarnation=incarnation)]
+    assert (await db.renew_leases(RenewLeasesRequest(leases=leases, lease=LEASE))).draining == ["beta"]
+    await db.store_swarm(StoreSwarmRequest(nodes=[replace(nodes[0], availability="active")]))
+    [beta] = (await db.find_nodes(FindNodesRequest())).nodes
+    assert beta.state is NodeState.READY
+    await db.store_swarm(StoreSwarmRequest(nodes=nodes, node_id="beta"))  # a worker, which cannot know
+    [beta] = (await db.find_nodes(FindNodesRequest())).nodes
+    assert (beta.state, beta.role) == (NodeState.READY, "worker")
+    with pytest.raises(errors.InvalidArgument):
+        await db.store_swarm(StoreSwarmRequest())
 
 
 @case
@@ -442,6 +672,29 @@ async def watch(db, world):
 
 
 @case
+async def find_last_successes(db, world):
+    await world.node()
+    for name, state in (("b", RunState.SUCCEEDED), ("a", RunState.FAILED), ("never", None)):
+        task_id = await world.task(name, every(3600))
+        if state is not None:
+            await world.trigger(task_id)
+            await world.report(await world.claim(), state, Reason.OK)
+    found = (await db.find_last_successes(FindLastSuccessesRequest(limit=10))).successes
+    assert [(one.task, one.at is None) for one in found] == [("a", True), ("b", False)]
+    assert abs(found[1].at - await world.now()) < HOUR
+    await world.pool.execute("""UPDATE task SET labels = '{"metrics": ""}' WHERE name = 'b'""")
+    (first,) = (await db.find_last_successes(FindLastSuccessesRequest(limit=1))).successes
+    assert first.task == "b"
+
+
+@case
+async def read_clock(db, world):
+    before = await world.now()
+    read = await db.read_clock(ReadClockRequest())
+    assert before <= read.now <= await world.now()
+
+
+@case
 async def describe_database(db, world):
     await world.trigger(await world.task("t"))
     described = await db.describe_database(DescribeDatabaseRequest())
@@ -449,6 +702,14 @@ async def describe_database(db, world):
     assert described.server_version
     assert abs(described.now - datetime.now(UTC)) < HOUR
     assert described.live_runs == 1
+    assert (described.unsent, described.oldest_unsent) == (0, None)
+    await world.store.channels.add(channel())
+    await world.node()
+    (key,) = await world.claim()
+    await world.report([key], RunState.FAILED, Reason.EXIT_CODE, exit_code=3)
+    described = await db.describe_database(DescribeDatabaseRequest())
+    assert described.unsent == 1
+    assert timedelta(0) <= described.oldest_unsent < HOUR
 
 
 async def test_a_watcher_that_is_cancelled_releases_the_database(db, world):

@@ -113,6 +113,11 @@ async def list_tasks(tasks, world):  # noqa: ARG001 - every case is given the sa
     rest = await tasks.list_tasks(request)
     assert [task.spec.name for task in page.tasks + rest.tasks] == ["b", "c"]
     assert rest.next_page_token == ""
+    await tasks.pause_task(PauseTaskRequest(task="c"))
+    for query, names in {"b": ["b"], "": ["a", "b"]}.items():
+        found = await tasks.list_tasks(ListTasksRequest(name_part=query, enabled=True))
+        assert [task.spec.name for task in found.tasks] == names
+    assert [task.spec.name for task in (await tasks.list_tasks(ListTasksRequest(enabled=False))).tasks] == ["c"]
 
 
 @case
@@ -189,6 +194,8 @@ async def list_task_versions(tasks, world):  # noqa: ARG001
     versions = (await tasks.list_task_versions(ListTaskVersionsRequest(task="backup"))).versions
     assert [version.change for version in versions] == ["delete", "create"]
     assert {version.actor for version in versions} == {"ann"}
+    request = ListTaskVersionsRequest(task="backup", limit=1)
+    assert (await tasks.list_task_versions(request)).versions == versions[:1]
 
 
 REFUSED = {
@@ -219,6 +226,12 @@ REFUSED = {
     "versions of what is not there": ("list_task_versions", ListTaskVersionsRequest(task="gone"), errors.NotFound),
     "a note that is too long": ("pause_task", PauseTaskRequest(task="saved", note="x" * 501), errors.InvalidArgument),
     "a note with a NUL": ("pause_task", PauseTaskRequest(task="saved", note="x\0"), errors.InvalidArgument),
+    "versions of less than nothing": (
+        "list_task_versions",
+        ListTaskVersionsRequest(task="saved", limit=-1),
+        errors.InvalidArgument,
+    ),
+    "a part of no name": ("list_tasks", ListTasksRequest(name_part="A B"), errors.InvalidArgument),
     "a page that is too large": ("list_tasks", ListTasksRequest(page_size=1001), errors.InvalidArgument),
     "a page of less than nothing": ("list_tasks", ListTasksRequest(page_size=-1), errors.InvalidArgument),
     "the same name twice": (

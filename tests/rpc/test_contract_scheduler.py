@@ -24,8 +24,12 @@ from dts.pb.dts.v1 import (
     GetStatusRequest,
     Heartbeat,
     Hello,
+    ListDurationsRequest,
     ListNodesRequest,
+    ListOutcomesRequest,
+    ListRunCountsRequest,
     ListRunsRequest,
+    ListTickCountsRequest,
     ListUpcomingRequest,
     LogBatch,
     LogChunk,
@@ -41,11 +45,14 @@ from dts.pb.dts.v1 import (
     SchedulerServiceBase,
     SchedulerServiceStub,
     TailLogsRequest,
+    TaskAction,
+    TaskChange,
     Trigger,
     TriggerTaskRequest,
     WatchRunRequest,
 )
 from dts.roles.database.service import DatabaseService
+from dts.roles.scheduler.forecast import Forecast
 from dts.roles.scheduler.hub import Hub
 from dts.roles.scheduler.service import SchedulerService
 from dts.roles.scheduler.wakes import Wakes
@@ -56,6 +63,7 @@ from support.polling import eventually
 
 HOUR = timedelta(hours=1)
 NOBODY = str(UUID(int=7))
+FIRST, LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, tzinfo=UTC)
 
 case = Cases()
 
@@ -74,9 +82,12 @@ def hub(world):
 @pytest.fixture
 async def scheduler(transport, world, hub):
     database = in_process(DatabaseService(world.store))
-    service = SchedulerService(database, hub, Wakes(database), actor=lambda: "ann", new_id=uuid4)
+    forecast = Forecast(database, monotonic=clock.monotonic)
+    service = SchedulerService(database, hub, Wakes(database), forecast, actor=lambda: "ann", new_id=uuid4)
+    counting = asyncio.create_task(forecast.run())
     async with reached(transport, SchedulerServiceBase, SchedulerServiceStub, service) as contract:
         yield contract
+    counting.cancel()
 
 
 @pytest.mark.parametrize("method", methods(SchedulerServiceBase))
@@ -165,6 +176,32 @@ async def list_runs(scheduler, world, hub):  # noqa: ARG001
     rest = await scheduler.list_runs(request)
     assert [run.id for run in page.runs + rest.runs] == ids[::-1]
     assert (await scheduler.list_runs(ListRunsRequest(states=[RunState.FAILED]))).runs == []
+    live = await scheduler.list_runs(ListRunsRequest(states=[RunState.PENDING, RunState.RUNNING]))
+    assert [run.id for run in live.runs] == ids[::-1]
+
+
+@case
+async def list_outcomes(scheduler, world, hub):  # noqa: ARG001
+    first, second = await ended(world, "a"), await ended(world, "b", RunState.FAILED)
+    ids = [(await world.run(run)).task_id for run in (first, second)]
+    answer = await scheduler.list_outcomes(ListOutcomesRequest(task_ids=[*ids, NOBODY], count=5))
+    found = {task.task_id: task for task in answer.tasks}
+    assert [found[task].states for task in ids] == [[RunState.SUCCEEDED], [RunState.FAILED]]
+    assert min(found[ids[0]].took[0], found[ids[0]].late[0]) >= 0
+
+
+@case
+async def list_run_counts(scheduler, world, hub):  # noqa: ARG001
+    await ended(world, "a")
+    failed = await ended(world, "b", RunState.FAILED)
+    at = (await world.run(failed)).scheduled_at
+    asked = {"since": at - HOUR, "until": at + HOUR, "step": HOUR}
+    of_all = await scheduler.list_run_counts(ListRunCountsRequest(**asked, by_node=True))
+    assert (sum(of_all.succeeded), sum(of_all.failed), set(of_all.nodes)) == (1, 1, {"alpha"})
+    of_one = await scheduler.list_run_counts(ListRunCountsRequest(**asked, task="b"))
+    assert (of_one.steps, of_one.succeeded, of_one.failed, of_one.nodes) == ([1], [0], [1], [])
+    assert 0 <= of_one.took_median[0] <= of_one.took_p95[0]
+    assert of_one.counted_since is None
 
 
 @case
@@ -184,7 +221,9 @@ async def printed(world, run_id, *texts):
     for text in texts:
         chunk = LogChunk(attempt=1, stream=LogStream.STDOUT, offset=offset, content=text, at=datetime.now(UTC))
         entry = LogEntry(run_id=run_id.bytes, scheduled_at=to_micros(run.scheduled_at), chunk=chunk, length=len(text))
-        await world.store.logs.append(AppendLogsRequest(node_id="alpha", batch=LogBatch(entries=[entry])))
+        batch = LogBatch(entries=[entry])
+        incarnation = world.nodes["alpha"]
+        await world.store.logs.append(AppendLogsRequest(node_id="alpha", incarnation=incarnation, batch=batch))
         offset += len(text)
 
 
@@ -216,6 +255,42 @@ async def list_upcoming(scheduler, world, hub):  # noqa: ARG001
     assert (len(answer.ticks), answer.more) == (4, True)
     assert {(tick.task, tick.timezone) for tick in answer.ticks} == {("t", "Europe/Berlin")}
     assert (await scheduler.list_upcoming(ListUpcomingRequest(task="t"))).more is False
+    paused = await world.task("paused", every(60))
+    await world.change(TaskChange(action=TaskAction.PAUSE, task_id=paused))
+    await world.task("sooner", every(60))
+    await world.materialise()  # what is in the ledger already is still to come
+    request = ListUpcomingRequest(within=10 * HOUR, first_of_each=True)
+    firsts = (await scheduler.list_upcoming(request)).ticks
+    everything = (await scheduler.list_upcoming(ListUpcomingRequest(within=10 * HOUR))).ticks
+    assert [tick.task for tick in firsts] == ["sooner", "t"]
+    assert all(tick in everything for tick in firsts)
+
+
+@case
+async def list_durations(scheduler, world, hub):  # noqa: ARG001
+    await ended(world, "took")
+    took = (await scheduler.list_runs(ListRunsRequest())).runs[0].task_id
+    never = await world.task("never")
+    answer = await scheduler.list_durations(ListDurationsRequest(task_ids=[took, never]))
+    [found] = answer.tasks
+    assert (found.task_id, found.runs) == (took, 1)
+    assert found.median == found.p95 >= timedelta(0)
+
+
+@case
+async def list_tick_counts(scheduler, world, hub):  # noqa: ARG001
+    await world.task("each-minute", every(60))
+    await world.task("each-hour", every(3600))
+
+    async def counted():
+        answer = await scheduler.list_tick_counts(ListTickCountsRequest(within=2 * HOUR, step=HOUR))
+        return answer if answer.complete else None
+
+    answer = await eventually(counted)
+    assert (answer.ticks, answer.tasks) == ([61, 61], 2)
+    assert (answer.herds[0].ticks, sorted(answer.herds[0].tasks)) == (2, ["each-hour", "each-minute"])
+    assert answer.herds[0].at.minute == 0
+    assert answer.since.second == 0
 
 
 @case
@@ -224,9 +299,15 @@ async def explain_task(scheduler, world, hub):  # noqa: ARG001
     explained = await scheduler.explain_task(ExplainTaskRequest(task="ran"))
     assert (explained.task, explained.verdict, explained.run.state) == ("ran", "ran", RunState.SUCCEEDED)
     await world.task("due", every(3600))
-    explained = await scheduler.explain_task(ExplainTaskRequest(task="due", at=await world.now() + 5 * HOUR))
+    coming = (await world.now()).replace(minute=0, second=0, microsecond=0) + 5 * HOUR
+    explained = await scheduler.explain_task(ExplainTaskRequest(task="due", at=coming))
     assert (explained.verdict, explained.run) == ("not_yet", None)
+    between = await scheduler.explain_task(ExplainTaskRequest(task="due", at=coming + HOUR / 2))
+    assert (between.verdict, between.at) == ("not_due", coming + HOUR / 2)
     assert explained.steps
+    asked_for = await ended(world, "asked-for")
+    explained = await scheduler.explain_task(ExplainTaskRequest(run=str(asked_for)[:8]))
+    assert (explained.task, explained.verdict, explained.run.id) == ("asked-for", "ran", str(asked_for))
 
 
 # -- nodes
@@ -400,14 +481,47 @@ REFUSED = {
     "a run that is not there": ("get_run", GetRunRequest(run=NOBODY), errors.NotFound),
     "a run that is no id": ("get_run", GetRunRequest(run="no id"), errors.InvalidArgument),
     "runs of what is not there": ("list_runs", ListRunsRequest(task="gone"), errors.NotFound),
+    "outcomes of very many": ("list_outcomes", ListOutcomesRequest(task_ids=[NOBODY] * 101), errors.InvalidArgument),
+    "very many outcomes": ("list_outcomes", ListOutcomesRequest(count=201), errors.InvalidArgument),
+    "outcomes of what is no id": ("list_outcomes", ListOutcomesRequest(task_ids=["t"]), errors.InvalidArgument),
+    "counts of no time": ("list_run_counts", ListRunCountsRequest(step=HOUR), errors.InvalidArgument),
+    "counts without a step": (
+        "list_run_counts",
+        ListRunCountsRequest(since=FIRST, until=FIRST + HOUR),
+        errors.InvalidArgument,
+    ),
+    "counts in very many steps": (
+        "list_run_counts",
+        ListRunCountsRequest(since=FIRST, until=FIRST + 1001 * HOUR, step=HOUR),
+        errors.InvalidArgument,
+    ),
+    "counts of ticks of a year": (
+        "list_tick_counts",
+        ListTickCountsRequest(within=366 * 24 * HOUR),
+        errors.InvalidArgument,
+    ),
+    "counts of ticks by the second": (
+        "list_tick_counts",
+        ListTickCountsRequest(step=timedelta(seconds=1)),
+        errors.InvalidArgument,
+    ),
+    "a run and a task to explain": ("explain_task", ExplainTaskRequest(run="1234", task="t"), errors.InvalidArgument),
+    "a run to explain that is not there": ("explain_task", ExplainTaskRequest(run=NOBODY), errors.NotFound),
     "a page that is too large": ("list_runs", ListRunsRequest(page_size=1001), errors.InvalidArgument),
     "a page that nobody gave": ("list_runs", ListRunsRequest(page_token="x"), errors.InvalidArgument),
     "a state that is none": ("list_runs", ListRunsRequest(states=[RunState(99)]), errors.InvalidArgument),
+    "very many states": ("list_runs", ListRunsRequest(states=[RunState.FAILED] * 49_000), errors.InvalidArgument),
     "a watch of what is not there": ("watch_run", WatchRunRequest(run=NOBODY), errors.NotFound),
     "a watch of what is no id": ("watch_run", WatchRunRequest(), errors.InvalidArgument),
     "a log of what is not there": ("tail_logs", TailLogsRequest(run=NOBODY), errors.NotFound),
     "a look too far ahead": ("list_upcoming", ListUpcomingRequest(within=9000 * HOUR), errors.InvalidArgument),
     "a look at too much": ("list_upcoming", ListUpcomingRequest(limit=10_001), errors.InvalidArgument),
+    "durations of what is no id": ("list_durations", ListDurationsRequest(task_ids=["t"]), errors.InvalidArgument),
+    "durations of too many": (
+        "list_durations",
+        ListDurationsRequest(task_ids=[str(uuid4())] * 1001),
+        errors.InvalidArgument,
+    ),
     "a look at what is not there": ("list_upcoming", ListUpcomingRequest(task="gone"), errors.NotFound),
     "a question about what is not there": ("explain_task", ExplainTaskRequest(task="gone"), errors.NotFound),
     "a node that is not there": ("drain_node", DrainNodeRequest(node="gone"), errors.NotFound),
@@ -428,7 +542,6 @@ async def test_what_the_scheduler_refuses_is_refused_alike(what, scheduler, worl
     assert (kind is errors.InvalidArgument) == bool(getattr(error, "violations", ()))
 
 
-FIRST, LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, tzinfo=UTC)
 ODD = {
     "a list from the first day to the last": ("list_runs", ListRunsRequest(since=FIRST, until=LAST)),
     "a run with a NUL": ("get_run", GetRunRequest(run="abcd\0")),

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 import tracemalloc
 
 import pytest
@@ -10,11 +11,24 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 from raw_peer import framed, raw_peer
 
-from dts.domain.errors import Unavailable
-from dts.pb.dts.v1 import GetRunRequest, GetRunResponse, Run, SchedulerServiceBase, SchedulerServiceStub
+from dts.domain.errors import InvalidArgument, Unavailable
+from dts.pb.dts.v1 import (
+    ApplyTasksRequest,
+    DatabaseServiceBase,
+    GetRunRequest,
+    GetRunResponse,
+    ListRunsRequest,
+    NodeLease,
+    PreviewScheduleRequest,
+    RenewLeasesRequest,
+    Run,
+    SchedulerServiceBase,
+    SchedulerServiceStub,
+    Targets,
+)
 from dts.rpc.address import HostPort
 from dts.rpc.channel import connect
-from dts.rpc.limits import Limits
+from dts.rpc.limits import PUBLIC_MESSAGE_BYTES, Limits
 from dts.rpc.stubs import stub
 from support.polling import eventually
 from support.rpc import LOOPBACK, TOKEN, listening
@@ -167,6 +181,40 @@ async def test_a_message_too_large_is_refused_by_its_length_alone():
     async with a_peer() as peer:
         stream = peer.request(body=framed(b"", length=2**31), end=False)
         assert await peer.status(stream) == EXHAUSTED
+
+
+def field(number: int, content: bytes) -> bytes:
+    size, length = len(content), b""
+    while size >= 128:
+        size, length = size >> 7, length + bytes([size & 127 | 128])
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content
+
+
+@pytest.mark.parametrize(
+    ("request_type", "body"),
+    [
+        (ListRunsRequest, field(2, b"\x01" * 1_000_000)),
+        (ApplyTasksRequest, field(1, b"") * 500_000),
+        (ApplyTasksRequest, field(1, field(3, field(1, b"") * 2000)) * 200),
+        (PreviewScheduleRequest, field(1, field(1, b"") * 500_000)),
+    ],
+)
+async def test_a_message_of_very_many_entries_is_refused_before_it_holds_up_others(request_type, body):
+    assert len(body) <= PUBLIC_MESSAGE_BYTES
+    async with listening(Runs()) as (server, _):
+        codec = server.desk.codec("/dts.v1.SchedulerService/ListRuns")
+        begin = time.process_time()
+        with pytest.raises(InvalidArgument, match="more than 50000 entries"):
+            codec.decode(body, request_type)
+        assert time.process_time() - begin < 1.0
+
+
+async def test_messages_between_roles_may_have_as_many_entries_as_they_need():
+    lease = NodeLease(node_id="n1", targets=Targets(names=["container/x"] * 60_000))
+    request = RenewLeasesRequest(leases=[lease])
+    async with listening(DatabaseServiceBase()) as (server, _):
+        codec = server.desk.codec("/dts.v1.DatabaseService/RenewLeases")
+        assert codec.decode(bytes(request), RenewLeasesRequest) == request
 
 
 async def test_a_flood_of_one_message_takes_no_memory():

@@ -6,9 +6,21 @@ import asyncio
 from collections import Counter
 from datetime import timedelta
 
+import asyncpg
 import pytest
 
-from dts.pb.dts.v1 import Backoff, NodeLoss, Overlap, Reason, RequestCancelRequest, RunState
+from dts.pb.dts.v1 import (
+    Backoff,
+    Capacity,
+    ClaimRequest,
+    NodeLoss,
+    NodeOffer,
+    Overlap,
+    Reason,
+    RequestCancelRequest,
+    Resources,
+    RunState,
+)
 from support.ledger import NOOP, Ledger, every
 
 
@@ -47,11 +59,11 @@ async def test_a_result_is_stored_and_the_same_report_again_is_settled(ledger):
 
 async def test_a_failed_attempt_waits_and_is_tried_on_another_node(ledger):
     await ledger.node("alpha", hostname="Alpha")
-    await ledger.node("beta")
     task = await ledger.task("retry", retries=1, backoff=Backoff(initial=timedelta(milliseconds=1)))
     run_id = await ledger.trigger(task)
     [(_, attempt)] = await ledger.claim("alpha")
     assert attempt == 1
+    await ledger.node("beta")
     await ledger.report([(run_id, 1)], RunState.FAILED, Reason.EXIT_CODE, exit_code=3)
     waiting = await ledger.run(run_id)
     assert (waiting.state, [(a.node, a.exit_code) for a in waiting.attempts]) == (RunState.PENDING, [("Alpha", 3)])
@@ -60,6 +72,21 @@ async def test_a_failed_attempt_waits_and_is_tried_on_another_node(ledger):
     await ledger.report([(run_id, 2)], RunState.FAILED, Reason.EXIT_CODE, exit_code=4, node="beta")
     done = await ledger.run(run_id)
     assert (done.state, [a.exit_code for a in done.attempts]) == (RunState.FAILED, [3, 4])
+
+
+async def test_a_later_attempt_is_told_the_image_of_the_first(ledger):
+    await ledger.node()
+    task = await ledger.task("retry", retries=2, backoff=Backoff(initial=timedelta(milliseconds=1)))
+    run_id = await ledger.trigger(task)
+    await ledger.claim()
+    await ledger.report([(run_id, 1)], RunState.FAILED, Reason.EXIT_CODE, exit_code=3)
+    found = "UPDATE run SET earlier_attempts = jsonb_set(earlier_attempts, '{0,imageDigest}', '\"sha256:first\"')"
+    await ledger.pool.execute(found)
+    free = Capacity(slots=1, resources=Resources(cpus=1, memory=1 << 30))
+    offer = NodeOffer(node_id="alpha", incarnation=ledger.nodes["alpha"], free=free, free_window=1)
+    given = await ledger.store.claims.claim(ClaimRequest(offers=[offer], lead=timedelta(seconds=2), limit=10))
+    (work,) = given.assignments
+    assert [row.image_digest for row in work.assignments.parameters] == ["sha256:first"]
 
 
 async def test_skip_names_the_run_that_blocks(ledger):
@@ -93,6 +120,35 @@ async def test_queue_all_runs_all_in_order_up_to_its_limit(ledger):
     full = [run for run in await ledger.runs(task) if run.reason is Reason.QUEUE_FULL]
     assert order == asked[:3]
     assert [run.id for run in full] == [str(asked[3])]
+
+
+async def test_what_waits_for_its_turn_is_not_overtaken_by_what_came_later(ledger):
+    """The younger one was due, and not yet looked at, when the place became free."""
+    task = await ledger.task("queue", overlap=Overlap.QUEUE_ALL)
+    first, waiting = await ledger.trigger(task), await ledger.trigger(task)
+    held = await ledger.claim()
+    assert [run_id for run_id, _ in held] == [first]
+    later = await ledger.trigger(task)
+    await ledger.report(held)
+    taken = await ledger.claim()
+    await ledger.report(taken)
+    assert [run_id for run_id, _ in [*taken, *await ledger.claim()]] == [waiting, later]
+
+
+async def test_a_tick_that_another_claim_is_about_to_take_is_not_overtaken_by_the_next(ledger, database_dsn):
+    """That one has locked its row, and this one the task."""
+    task = await ledger.task("pulse", every(1), kind=NOOP)
+    await ledger.materialise()
+    first, second = [row["id"] for row in await ledger.written(task)][:2]
+    start = (await ledger.run(second)).scheduled_at
+    other = await asyncpg.connect(database_dsn)
+    try:
+        async with other.transaction():
+            await other.execute("SELECT FROM run WHERE id = $1 FOR UPDATE", first)
+            assert await ledger.claim(now=start) == []
+    finally:
+        await other.close()
+    assert [run_id for run_id, _ in await ledger.claim(now=start)] == [first]
 
 
 @pytest.mark.parametrize("overlap", [Overlap.CANCEL_OTHER, Overlap.TERMINATE_OTHER])
@@ -174,6 +230,21 @@ async def test_a_silent_node_makes_its_runs_unknown_then_lost(ledger):
     assert (lost.state, lost.reason) == (RunState.FAILED, Reason.NODE_LOST)
 
 
+@pytest.mark.parametrize(
+    ("recall", "reason"),
+    [("cancel", Reason.CANCELLED), ("replace", Reason.REPLACED), ("terminate", Reason.REPLACED)],
+)
+async def test_what_was_to_stop_when_its_node_fell_silent_says_why(ledger, recall, reason):
+    run_id = await ledger.trigger(await ledger.task("stop"))
+    await ledger.report(await ledger.claim(), RunState.RUNNING, Reason.UNSPECIFIED)
+    await ledger.pool.execute("UPDATE run SET recall = $1::text::run_recall", recall)
+    now = await ledger.now()
+    await ledger.sweep(now + timedelta(seconds=15))
+    await ledger.sweep(now + timedelta(minutes=5))
+    run = await ledger.run(run_id)
+    assert (run.state, run.reason) == (RunState.CANCELLED, reason)
+
+
 async def test_a_report_of_an_attempt_that_went_to_another_node_is_fenced(ledger):
     task = await ledger.task("moved", on_node_loss=NodeLoss.RERUN)
     run_id = await ledger.trigger(task)
@@ -201,3 +272,20 @@ async def test_a_tick_that_was_put_off_is_taken_up_before_the_one_after_it(ledge
     await ledger.report(first)
     claimed = await ledger.claim(now=start)
     assert [run_id for run_id, _ in (*first, *claimed)] == ticks[:2]
+
+
+async def test_so_it_is_when_nobody_told_it_that_the_place_was_free(ledger):
+    # The tick after it can be claimed at the same instant: which of them came first was left to their ids.
+    tasks = [await ledger.task(f"pulse-{number}", every(2), kind=NOOP) for number in range(12)]
+    await ledger.materialise()
+    ticks = [[row["id"] for row in await ledger.written(task)][:3] for task in tasks]
+    start = max([(await ledger.run(first)).scheduled_at for first, _, _ in ticks])
+    first = await ledger.claim(now=start - timedelta(seconds=2))
+    assert await ledger.claim(now=start) == []
+    await ledger.report(first)
+    second = [tick for _, tick, _ in ticks]
+    # As if the report had not seen yet that it was put off.
+    put_off = "UPDATE run SET claim_at = scheduled_at + interval '2 seconds' WHERE id = ANY($1)"
+    await ledger.pool.execute(put_off, second)
+    claimed = await ledger.claim(now=start + timedelta(seconds=2))
+    assert {run_id for run_id, _ in claimed} == set(second)

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from dts.domain.errors import InvalidArgument, NotFound
+from dts.domain.errors import InvalidArgument, NotFound, Unavailable
 from dts.domain.ids import to_micros
 from dts.pb.dts.v1 import (
     AppendLogsRequest,
@@ -277,3 +277,28 @@ async def test_logs_lie_in_the_partition_of_the_day_of_their_run_and_go_with_it(
 async def test_the_logs_of_no_run_are_not_found(ledger):
     with pytest.raises(NotFound):
         await Log(ledger, uuid4(), AT).read()
+
+
+async def test_another_node_adds_nothing_to_the_log(log):
+    await log.ledger.node("beta")
+    assert await log.append(log.piece(b"forged"), node="beta") == 0
+    assert await log.append(log.piece(b"forged", attempt=2)) == 0
+    assert await log.append(log.piece(b"true")) == 1
+    assert await log.pages() == [[b"true"]]
+
+
+async def test_an_incarnation_that_is_not_the_one_that_registered_sends_again_later(log):
+    request = AppendLogsRequest(
+        node_id="alpha", incarnation=log.ledger.nodes["alpha"], batch=LogBatch(entries=[log.piece(b"old")])
+    )
+    await log.ledger.node()  # a younger one
+    with pytest.raises(Unavailable, match="has not registered with this incarnation"):
+        await log.ledger.store.logs.append(request)
+    assert await log.append(log.piece(b"new")) == 1
+    assert await log.pages() == [[b"new"]]
+
+
+async def test_a_node_that_never_registered_adds_nothing(log):
+    request = AppendLogsRequest(node_id="omega", incarnation=str(uuid4()), batch=LogBatch(entries=[log.piece(b"x")]))
+    with pytest.raises(Unavailable):
+        await log.ledger.store.logs.append(request)

@@ -150,3 +150,16 @@ def test_wrong_names_and_gaps_are_refused(tmp_path: Path, names: tuple[str, ...]
 
 def test_other_files_and_the_dump_of_the_schema_are_no_migrations(tmp_path: Path) -> None:
     assert folder(tmp_path, names=("schema.sql", "README.md")) == ()
+
+
+async def test_channels_of_before_there_were_seals_are_kept(connection: asyncpg.Connection) -> None:
+    await migrate(connection, load()[:8])
+    await connection.execute("""
+        INSERT INTO channel (id, name, kind, events, tasks, labels, late_after, stuck_after, remind_every, target,
+            shown, signing_key, created_at, created_by)
+        VALUES (gen_random_uuid(), 'ops', 1, 1, '{}', '{}', '1 min', '1 h', '4 h', 'https://example.com/zürich',
+            'https://example.com', repeat('k', 32)::bytea, now(), 'me')
+    """)
+    await migrate(connection)
+    sealed = await connection.fetchval("SELECT sealed FROM channel")
+    assert sealed == b"\x00" + b"k" * 32 + "https://example.com/zürich".encode()

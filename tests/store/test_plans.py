@@ -58,16 +58,17 @@ PAGE = "'-infinity', 'infinity', 'infinity', 'ffffffff-ffff-ffff-ffff-ffffffffff
 BIG = {"run", "task", "task_cursor", "run_history", "log_chunk"}
 PLANS: list[tuple[str, str, set[str]]] = [
     ("lock_due_cursors", "now(), 500", BIG),
-    ("claim_candidates", "true, '2 seconds', 500, now()", BIG),
-    ("claim_candidates", "false, '2 seconds', 500, now()", BIG),
+    ("claim_candidates", "true, '2 seconds', 500, now(), '{a,b}'", BIG),
+    ("claim_candidates", "false, '2 seconds', 500, now(), '{a,b}'", BIG),
     ("next_claim", "now()", BIG),
     ("holders", TASKS, BIG),
     ("queues", TASKS, BIG),
     ("group_slots", "ARRAY['g']", BIG),
     ("previous_successes", TASKS, BIG),
-    ("release_waiting", f"{TASKS}, ARRAY[1], now()", BIG),
+    ("release_waiting", f"{TASKS}, ARRAY[''], ARRAY[1], now()", BIG),
     ("lock_attempts", f"'n1', gen_random_uuid(), {RUNS}, ARRAY[1]", BIG),
-    ("mark_running", f"'n1', gen_random_uuid(), {RUNS}, ARRAY[1], ARRAY[1]", BIG),
+    ("last_successes", "200", BIG - {"task", "task_cursor"}),
+    ("mark_running", f"'n1', gen_random_uuid(), {RUNS}, ARRAY[1], ARRAY[1], now()", BIG),
     ("runs_on_node", "'n1'", BIG - {"task"}),
     ("recalls_of", "ARRAY['n1', 'n2']", BIG),
     ("silence_nodes", "now()", BIG),
@@ -75,12 +76,18 @@ PLANS: list[tuple[str, str, set[str]]] = [
     ("find_run", f"{RUN}, {RUN}", BIG),
     ("live_runs", RUNS, BIG),
     ("page_task", f"{ALL_STATES}, {PAGE}, {TASK}", BIG),
+    ("page_live", f"ARRAY['running'], {PAGE}", BIG - {"run"}),
+    ("outcomes", f"{TASKS}, 30", BIG),
+    ("counts_of_task", f"now() - interval '1 year', now(), '1 day', false, 50000, {TASK}", BIG),
+    ("counts", "now() - interval '1 hour', now(), '1 minute', true, 50000", BIG),
+    ("soonest_tasks", "now() + interval '1 hour', 50", BIG - {"run"}),
     # The hot table is small by design; history is not.
     ("page_all", f"{ALL_STATES}, {PAGE}", {"run_history"}),
     ("page_not_ok", f"ARRAY['failed', 'skipped'], {PAGE}", {"run_history"}),
     ("find_tick", f"{TASK}, now()", BIG),
     ("latest_tick", f"{TASK}, now()", BIG),
     ("last_runs", TASKS, BIG),
+    ("durations", TASKS, BIG),
     ("drop_coming_runs", f"{TASK}, now()", BIG),
     ("read_logs", f"{PAST}, {DAY}, 0, 0, 100", BIG),
     ("specs_of", f"{TASKS}, ARRAY[1]", BIG | {"task_version"}),
@@ -104,6 +111,60 @@ async def test_no_hot_statement_reads_a_large_table_from_end_to_end(filled):
             # All rows lie in the partition for what has no day of its own.
             wrong += [(name, table) for table in read if table.removesuffix("_rest") in large]
     assert wrong == []
+
+
+BURST = """
+INSERT INTO run (
+    id, task_id, task_version, trigger, scheduled_at, created_at, not_before, claim_at, start_by, start_within,
+    weightless, serial, state, attempt
+)
+SELECT gen_random_uuid(), gen_random_uuid(), 1, 'schedule', now(), now(), now(), now(), now() + interval '5 minutes',
+    interval '5 minutes', true, true, 'pending', 0
+FROM generate_series(1, 5000);
+DELETE FROM run
+"""
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("before", ["never a run", "a burst of runs"])
+async def test_elders_are_found_by_their_task_whatever_the_planner_knew(database, before, mode):
+    """10,000 runs of one instant took ten seconds to claim: for each of them all that was due was read."""
+    async with database.acquire() as connection:
+        if before == "a burst of runs":
+            await connection.execute(BURST)
+            await connection.execute("VACUUM ANALYZE run")
+        await connection.execute(f"SET plan_cache_mode = {mode}")
+        plan = await _plan(connection, "claim", sql("claim_candidates"), "true, '2 seconds', 500, now(), '{a,b}'")
+        (elders,) = (node for node in _nodes(plan) if node.get("Alias") == "elder")
+        assert [node["Index Name"] for node in _nodes(elders) if "Index Name" in node] == ["run_task"]
+
+
+REPORTED = "ARRAY[gen_random_uuid()], ARRAY[1]"
+ENDED = (
+    f"'n1', gen_random_uuid(), {REPORTED}, ARRAY['succeeded'], ARRAY['ok'], ARRAY[''], ARRAY[0], ARRAY[1], ARRAY[1], "
+    "ARRAY[0], ARRAY[0], ARRAY['{}'], now()"
+)
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("before", ["never a run", "a burst of runs"])
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("finish", ENDED),
+        ("mark_running", f"'n1', gen_random_uuid(), {REPORTED}, ARRAY[1], now()"),
+        ("lock_attempts", f"'n1', gen_random_uuid(), {REPORTED}"),
+    ],
+)
+async def test_what_is_reported_is_found_by_its_run_whatever_the_planner_knew(database, before, mode, name, arguments):
+    """A thousand results took half a second to store: for each of them all that its node held was read."""
+    async with database.acquire() as connection:
+        if before == "a burst of runs":
+            await connection.execute(BURST)
+            await connection.execute("VACUUM ANALYZE run")
+        await connection.execute(f"SET plan_cache_mode = {mode}")
+        plan = await _plan(connection, "report", sql(name), arguments)
+        assert "run_node" not in {node.get("Index Name") for node in _nodes(plan)}
 
 
 async def _plan(connection: asyncpg.Connection, handle: str, text: str, arguments: str) -> dict[str, Any]:

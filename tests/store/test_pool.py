@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 
 import asyncpg
 import pytest
 
-from dts.domain.errors import DeadlineExceeded, InvalidArgument, Unavailable
+from dts.domain.errors import DeadlineExceeded, DtsError, InvalidArgument, Unavailable
 from dts.store.pool import errors, open_pool
 from support.postgres import TestServer, database_of
 
@@ -47,6 +48,13 @@ async def test_an_unknown_database_or_user_is_unavailable_and_says_so(postgres: 
         await open_pool(postgres.embedded.dsn(database="nowhere"), size=1)
     with pytest.raises(Unavailable, match='role "nobody_here" does not exist'):
         await open_pool(postgres.embedded.dsn(user="nobody_here"), size=1)
+
+
+async def test_a_database_that_lets_nobody_in_for_a_while_is_unavailable(postgres: TestServer, database_dsn: str):
+    """As it is while it is restored."""
+    await postgres.admin(f"ALTER DATABASE {database_of(database_dsn)} ALLOW_CONNECTIONS false")
+    with pytest.raises(Unavailable, match="not currently accepting connections"):
+        await open_pool(database_dsn, size=1)
 
 
 async def test_a_statement_that_takes_too_long_exceeds_its_deadline(database: asyncpg.Pool) -> None:
@@ -118,3 +126,11 @@ async def test_a_transaction_that_was_cancelled_leaves_nothing_behind_in_its_con
         await task
     assert await pool.fetchval("SELECT to_regclass('left_behind')") is None
     await pool.close()
+
+
+@pytest.mark.parametrize("password", ["hunter2#x", "hunter2?x", "hunter2/x", "x@hunter2", "hunter2%zz", "[hunter2"])
+async def test_a_password_that_breaks_its_address_is_not_told(password):
+    with pytest.raises(DtsError) as refused:
+        await open_pool(f"postgresql://u:{password}@127.0.0.1:1/db", size=1)
+    told = "".join(traceback.format_exception(refused.value))
+    assert "hunter2" not in told

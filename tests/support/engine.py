@@ -224,7 +224,13 @@ class PrivateEngine:
 
     def _start(self, flags: Sequence[str]) -> None:
         base = self.directory
-        command = ["dockerd", f"--data-root={base}/data", f"--exec-root={base}/exec", f"--pidfile={base}/docker.pid"]
+        command = [
+            *_apart(),
+            "dockerd",
+            f"--data-root={base}/data",
+            f"--exec-root={base}/exec",
+            f"--pidfile={base}/docker.pid",
+        ]
         with (base / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, f"--host={self.host}", *self.flags, *flags], stdout=log, stderr=log, start_new_session=True
@@ -251,6 +257,11 @@ class PrivateEngine:
             os.kill(int(pidfile.read_text()), signal.SIGKILL)
         # A new engine waits for the process of this file, and a killed one may stay a zombie for seconds.
         pidfile.unlink(missing_ok=True)
+
+
+def _apart() -> Sequence[str]:
+    """In a network of its own where another engine has its bridge: `--bridge=none` takes away any that it sees."""
+    return ("unshare", "--net") if Path("/sys/class/net/docker0").exists() else ()
 
 
 def _unmount_below(directory: Path) -> None:

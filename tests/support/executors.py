@@ -13,6 +13,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from dts.domain.errors import Unavailable
+from dts.domain.ids import parse_id
 from dts.pb.dts.v1 import (
     AppendLogsRequest,
     AppendLogsResponse,
@@ -57,6 +58,7 @@ class ScriptedWork:
         self.emit: Emit | None = None
         self.refusal: Refused | None = None
         self.discarded = 0
+        self.start_takes = 0.0
         self._log = log
         self._obeys = obeys
         self._ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
@@ -69,6 +71,7 @@ class ScriptedWork:
     async def start(self) -> None:
         """Starts, or refuses."""
         self._log.append("start")
+        await asyncio.sleep(self.start_takes)
         self.started_at = time.monotonic()
         if self.refusal is not None:
             raise self.refusal
@@ -111,6 +114,7 @@ class ScriptedRunner:
         self.sought: list[Sequence[Job]] = []
         self.find_errors = 0
         self.why_missing = ""
+        self.start_takes = 0.0
         self._obeys = obeys
 
     async def missing(self) -> str:
@@ -123,6 +127,7 @@ class ScriptedRunner:
         if self.refusal is not None:
             raise self.refusal
         self.works[job.key] = work = ScriptedWork(job, self.log, obeys=self._obeys)
+        work.start_takes = self.start_takes
         return work
 
     async def find(self, jobs: Sequence[Job]) -> dict[tuple[UUID, int], Work]:
@@ -145,6 +150,7 @@ class LogShelf:
         """Keeps what it is given."""
         if self.away:
             raise Unavailable("the log store is away")
+        parse_id(message.incarnation, field="incarnation")  # as the real one does
         self.requests.append(message)
         return AppendLogsResponse(stored=len(self.entries))
 

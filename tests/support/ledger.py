@@ -155,6 +155,7 @@ class Ledger:
         exit_code: int = 0,
         node: str = "alpha",
         incarnation: str | None = None,
+        sent_at: datetime | None = None,
     ) -> RecordResponse:
         """Reports the same of all these attempts."""
         rows = len(keys)
@@ -169,6 +170,7 @@ class Ledger:
             finished_ago=pack("q", [500 if final else -1] * rows),
             cpu_time=pack("q", [0] * rows),
             peak_memory=pack("q", [0] * rows),
+            sent_at=sent_at,
         )
         request = RecordRequest(node_id=node, incarnation=incarnation or self.nodes[node], reports=reports)
         return await self.store.results.record(request)

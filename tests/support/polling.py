@@ -5,14 +5,22 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 POLL_SECONDS = 0.02
 
 
-async def eventually(check: Callable[[], Awaitable[T] | T], *, within: float = 10.0) -> T:
+@overload
+async def eventually(check: Callable[[], Awaitable[T]], *, within: float = 10.0) -> T: ...
+
+
+@overload
+async def eventually(check: Callable[[], T], *, within: float = 10.0) -> T: ...
+
+
+async def eventually(check: Callable[[], Any], *, within: float = 10.0) -> Any:
     """The first true value `check` returns.
 
     A check may also assert: its AssertionError counts as "not yet", and is what the test fails with in the end.

@@ -1,6 +1,7 @@
 """A real PostgreSQL for the tests: one server for all of them, a fresh database for each.
 
-The databases are clones of one that was migrated once, so a fresh one costs some ten milliseconds.
+The databases are clones of one that was migrated once, in memory where there is some: a fresh one costs twenty
+milliseconds, and ten times that on a disk.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from dts.store.migrate import migrate
 
 TEMPLATE = "dts_template"
 
+SHARED_MEMORY = Path("/dev/shm")
+ROOM = 4 << 30
+"""Bytes that the databases of a test run have room in."""
+
 # The machine may lose power during a test: then the test is lost too.
 _FASTER: dict[str, str] = {
     "fsync": "off",
@@ -32,14 +37,22 @@ _FASTER: dict[str, str] = {
 
 
 @contextmanager
-def open_directory(prefix: str = "dts-test-") -> Iterator[Path]:
+def open_directory(prefix: str = "dts-test-", *, within: Path | None = None) -> Iterator[Path]:
     """A temporary directory that the user PostgreSQL runs as can pass through; pytest's own is closed to it."""
-    path = Path(tempfile.mkdtemp(prefix=prefix))
+    path = Path(tempfile.mkdtemp(prefix=prefix, dir=within))
     path.chmod(0o711)
     try:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def memory() -> Path | None:
+    """A directory that is memory and has room for a test run, if there is one."""
+    try:
+        return SHARED_MEMORY if shutil.disk_usage(SHARED_MEMORY).free >= ROOM else None
+    except OSError:
+        return None
 
 
 def configured_binaries() -> Path | None:
@@ -64,7 +77,8 @@ class TestServer:
     async def create(self, *, migrated: bool = True) -> str:
         """A new database, with dts's schema or without, and its DSN."""
         name = f"t{next(self._numbers)}"
-        await self.admin(f"CREATE DATABASE {name} OWNER {USER} TEMPLATE {TEMPLATE if migrated else 'template0'}")
+        template = TEMPLATE if migrated else "template0"
+        await self.admin(f"CREATE DATABASE {name} OWNER {USER} TEMPLATE {template} STRATEGY file_copy")
         return self.embedded.dsn(database=name)
 
     async def drop(self, dsn: str) -> None:
@@ -86,12 +100,12 @@ def database_of(dsn: str) -> str:
 
 
 @contextmanager
-def running_server(settings: dict[str, str] = _FASTER) -> Iterator[TestServer]:
+def running_server(settings: dict[str, str] = _FASTER, *, within: Path | None = None) -> Iterator[TestServer]:
     """Start a server in a temporary directory, migrate the template, and stop it in the end.
 
     Plain, not async: it outlives the event loop of each test.
     """
-    with open_directory("dts-pg-") as directory:
+    with open_directory("dts-pg-", within=within) as directory:
         embedded = EmbeddedPostgres(data_dir=directory / "postgres", binaries=configured_binaries(), settings=settings)
         asyncio.run(embedded.start())
         try:

@@ -8,8 +8,9 @@ async def test_a_task_can_be_read_back(transport):
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Literal, TypeVar, cast
 
 import pytest
@@ -18,6 +19,7 @@ from betterproto2.grpclib import ServiceStub
 from dts.rpc.address import HostPort
 from dts.rpc.channel import Channel, connect
 from dts.rpc.direct import in_process
+from dts.rpc.gate import Gate, OpenGate
 from dts.rpc.server import RpcServer, Service
 from dts.rpc.stubs import stub
 
@@ -68,9 +70,32 @@ async def serving(*services: Service, **options: Any) -> AsyncIterator[Channel]:
 @asynccontextmanager
 async def listening(*services: Service, **options: Any) -> AsyncIterator[tuple[RpcServer, int]]:
     """A server of these services and its port."""
-    server = RpcServer(services, **{"token": TOKEN, **options})
+    token = options.pop("token", TOKEN)
+    gate = options.pop("gate", None) or (OpenGate() if token is None else Gate(token))
+    server = RpcServer(services, gate=gate, **options)
     port = await server.start(LOOPBACK, 0)
     try:
         yield server, port
     finally:
         await server.stop(0)
+
+
+@asynccontextmanager
+async def serving_tls(service: Service, *, gate: Gate, tls: ssl.SSLContext | None) -> AsyncIterator[int]:
+    """The port of a server that meets its callers with these certificates."""
+    server = RpcServer([service], gate=gate)
+    port = await server.start(LOOPBACK, 0, tls)
+    try:
+        yield port
+    finally:
+        await server.stop(0)
+
+
+@contextmanager
+def connect_to(port: int, *, token: str = TOKEN) -> Iterator[Channel]:
+    """A channel to a port of this machine."""
+    channel = connect([HostPort(LOOPBACK, port)], token=token)
+    try:
+        yield channel
+    finally:
+        channel.close()

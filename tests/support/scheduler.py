@@ -53,6 +53,8 @@ class ScriptedScheduler:
     acknowledges: bool = True
     renews: bool = True
     refuses: bool = False
+    lingers: bool = False
+    """Does not hear that the other side has ended the connection."""
     hellos: list[Hello] = field(default_factory=list)
     heartbeats: list[Heartbeat] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
@@ -70,7 +72,8 @@ class ScriptedScheduler:
         self.hellos.append(hello)
         down = self._down = asyncio.Queue()
         reader = asyncio.create_task(self._read(messages, down))
-        reader.add_done_callback(lambda _: down.put_nowait(None))
+        if not self.lingers:
+            reader.add_done_callback(lambda _: down.put_nowait(None))
         self.attached = True
         try:
             yield AttachResponse(welcome=Welcome(lease=self.lease, heartbeat=self.heartbeat))

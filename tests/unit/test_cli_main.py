@@ -59,12 +59,6 @@ def test_every_command_of_the_contract_is_there(capsys):
         assert all(f"\n  {name} " in listed for name in names), group
 
 
-def test_kinds_that_do_not_exist_yet_are_not_offered(capsys):
-    run(["task", "create", "--help"])
-    options = capsys.readouterr().out
-    assert not [name for name in ("--service", "--exec", "--http") if name in options]
-
-
 @pytest.mark.parametrize("words", [["version"], ["--version"]])
 def test_the_version_is_told(capsys, words):
     assert run(words) == 0
@@ -118,6 +112,39 @@ def test_each_error_has_its_exit_code_and_is_told_in_lines(capsys, error, code):
     assert first.endswith("m")
     assert len(rest) <= 1
     assert all(line.startswith("  ") for line in rest)
+
+
+@pytest.mark.parametrize(
+    ("error", "server", "advice"),
+    [
+        (errors.Unavailable("gone"), "", "`dts dev` starts one here"),
+        (errors.Unavailable("gone"), "manager-1:7461", "is it running there? DTS_SERVER says where"),
+        (errors.Unavailable("slow", code="token.lookup"), "manager-1:7461", "`dts status` says which part"),
+        (errors.Unavailable("no", code="database.refuses"), "", "DTS_DSN_PASSWORD_FILE"),
+        (errors.AlreadyExists("twice", code="task.exists"), "", "`dts task set`"),
+    ],
+)
+def test_what_to_do_fits_what_went_wrong(monkeypatch, capsys, error, server, advice):
+    monkeypatch.setenv("DTS_SERVER", server)
+    exit_code_of(error, debug=False)
+    assert advice in capsys.readouterr().err
+
+
+def test_a_token_of_the_same_name_is_not_answered_with_advice_for_tasks(capsys):
+    exit_code_of(errors.AlreadyExists("revoke it first", code="token.exists"), debug=False)
+    assert capsys.readouterr().err == "error: revoke it first\n"
+
+
+@pytest.mark.parametrize(("typed", "meant"), [(["tasks", "list"], "task"), (["task", "crate"], "create")])
+def test_a_command_that_is_not_there_names_the_one_that_was_meant(capsys, typed, meant):
+    assert run(typed) == 2
+    assert f"Did you mean '{meant}'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("group", ["task", "run", "node", "token", "pki", "db"])
+def test_the_help_of_a_group_cuts_no_sentence(capsys, group):
+    run([group, "--help"])
+    assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
 
 
 @pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (typer.Abort(), 130), (Failed(), 1)])
@@ -215,7 +242,7 @@ def test_a_server_that_is_not_there_is_told_in_two_lines():
     assert done.returncode == 4
     first, second = done.stderr.splitlines()
     assert "127.0.0.1:1" in first
-    assert "dts dev" in second
+    assert "DTS_SERVER" in second
 
 
 def test_a_reader_that_has_gone_makes_no_noise():

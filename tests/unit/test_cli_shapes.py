@@ -16,6 +16,7 @@ from dts.cli.options import member, pairs, schedule_of
 from dts.cli.output import Format
 from dts.cli.runs import run_row
 from dts.cli.task_edit import _path, _set
+from dts.domain import words
 from dts.domain.errors import InvalidArgument
 from dts.pb.dts.v1 import (
     Capacity,
@@ -144,6 +145,7 @@ def test_a_tick_a_node_and_an_explanation_have_the_keys_of_the_contract():
         verdict="skipped",
         reason=Reason.SKIPPED_OVERLAP,
         message="m",
+        advice="d",
         steps=[ExplainStep(step="schedule", ok=True, detail="due")],
     )
     assert shapes.explain_shape(explained) == {
@@ -152,16 +154,17 @@ def test_a_tick_a_node_and_an_explanation_have_the_keys_of_the_contract():
         "verdict": "skipped",
         "reason": "skipped_overlap",
         "message": "m",
+        "advice": "d",
         "steps": [{"step": "schedule", "ok": True, "detail": "due"}],
     }
 
 
 def test_every_value_of_an_enum_is_a_word_of_its_own_in_lower_case():
     for kind in (RunState, Reason, Trigger, NodeState, Overlap):
-        words = [shapes.word(each) for each in kind]
-        assert words[0] == ""
-        assert len(set(words)) == len(words)
-        assert all(word == word.lower() for word in words)
+        shown = [words.word(each) for each in kind]
+        assert shown[0] == ""
+        assert len(set(shown)) == len(shown)
+        assert all(word == word.lower() for word in shown)
 
 
 @pytest.mark.parametrize(
@@ -230,15 +233,15 @@ def test_what_is_neither_a_duration_nor_a_time_is_refused(text):
 
 
 def test_times_for_scripts_have_microseconds_and_z_whatever_the_zone():
-    assert times.rfc3339(NOON.astimezone(timezone(timedelta(hours=5)))) == "2026-11-23T12:00:00.000000Z"
-    assert times.rfc3339(None) is None
+    assert words.rfc3339(NOON.astimezone(timezone(timedelta(hours=5)))) == "2026-11-23T12:00:00.000000Z"
+    assert words.rfc3339(None) is None
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.0015, "0.002s"), (9.9994, "9.999s"), (61.26, "61.3s"), (3600.4, "1h"), (-0.5, "-0.500s")]
 )
 def test_a_duration_in_a_table_is_short(seconds, text):
-    assert times.rounded(timedelta(seconds=seconds)) == text
+    assert words.rounded(timedelta(seconds=seconds)) == text
 
 
 def test_pairs_are_told_apart_at_the_first_equals_sign():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dts.domain.image import check_image, split_image
+from dts.domain.image import check_image, split_image, whole_name
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
@@ -84,6 +84,8 @@ def test_references_of_the_distribution_grammar_are_accepted(text, parts):
         f"app@{DIGEST}@{DIGEST}",
         f"app@{DIGEST}\n",
         "0123456789abcdef" * 4,
+        "sha256:" + "0" * 64,
+        "sha256:0123",
         "-host/app",
         "host:port/app",
         "[::1/app",
@@ -110,3 +112,25 @@ def test_any_text_is_judged_and_can_be_put_together_again(text):
     check_image(text)
     name, tag, digest = split_image(text)
     assert name + ("" if tag is None else f":{tag}") + ("" if digest is None else f"@{digest}") == text
+
+
+@pytest.mark.parametrize(
+    ("image", "whole"),
+    [
+        ("alpine", "docker.io/library/alpine:latest"),
+        ("alpine:3", "docker.io/library/alpine:3"),
+        ("team/app", "docker.io/team/app:latest"),
+        ("registry.example/team/app:2", "registry.example/team/app:2"),
+        ("localhost/app", "localhost/app:latest"),
+        ("10.0.0.1:5000/app", "10.0.0.1:5000/app:latest"),
+        ("docker.io/alpine", "docker.io/library/alpine:latest"),
+        ("index.docker.io/library/alpine:3", "docker.io/library/alpine:3"),
+        ("Docker.io/team/app:2", "docker.io/team/app:2"),
+        ("TEAM/app", "TEAM/app:latest"),
+        ("Registry.Example:5000/app:T", "registry.example:5000/app:T"),
+        ("[2001:DB8::1]:5000/app", "[2001:db8::1]:5000/app:latest"),
+        ("app@sha256:" + "0" * 64, "docker.io/library/app@sha256:" + "0" * 64),
+    ],
+)
+def test_images_are_judged_by_their_whole_name(image, whole):
+    assert whole_name(image) == whole == whole_name(whole)

@@ -14,7 +14,7 @@ from datetime import UTC
 import pytest
 
 from dts.runtime import clock
-from dts.runtime.logs import configure
+from dts.runtime.logs import about, configure
 from dts.runtime.stop import stop_signals
 
 
@@ -40,6 +40,12 @@ def test_a_record_is_one_line_of_key_and_value_for_people(log: io.StringIO) -> N
     configure(form="text", stream=log)
     logging.getLogger("dts.roles.x").info("claimed\n%s", "runs", extra={"runs": 3, "node": "a b", "note": ""})
     assert last_line(log).endswith(r'INFO    roles.x: claimed\nruns runs=3 node="a b" note=""')
+
+
+def test_what_others_say_moves_nothing_on_the_terminal(log: io.StringIO) -> None:
+    configure(form="text", stream=log)
+    logging.getLogger("dts.x").info("node %s", "\x1b[2J\r\x07\x9b1m\u202e", extra={"said": "\x1b]0;x\x07"})
+    assert last_line(log).endswith(r"x: node \x1b[2J\r\x07\x9b1m\u202e said=\x1b]0;x\x07")
 
 
 def test_a_record_is_one_object_for_machines(log: io.StringIO) -> None:
@@ -119,3 +125,21 @@ async def test_a_signal_that_is_ignored_for_us_is_not_ignored_for_what_we_start(
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+async def test_lines_say_which_run_they_are_about_and_no_other(log: io.StringIO) -> None:
+    configure(stream=log)
+
+    async def attempt(run: str) -> None:
+        about(run=run, task="backup")
+        await asyncio.sleep(0)
+        logging.getLogger("dts.docker").warning("odd", extra={"attempt": 1})
+
+    await asyncio.gather(attempt("r1"), attempt("r2"))
+    logging.getLogger("dts").warning("even")
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [(line.get("run"), line.get("task"), line.get("attempt")) for line in lines] == [
+        ("r1", "backup", 1),
+        ("r2", "backup", 1),
+        (None, None, None),
+    ]

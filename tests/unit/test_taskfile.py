@@ -10,10 +10,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dts.cli import taskfile
 from dts.cli.files import read_files, read_placed
-from dts.cli.taskfile import dump_tasks, load_task, load_tasks
+from dts.domain import taskfile
 from dts.domain.errors import InvalidArgument, Violation
+from dts.domain.taskfile import dump_tasks, load_task, load_tasks
 from dts.pb.dts.v1 import (
     Backoff,
     Catchup,
@@ -21,10 +21,13 @@ from dts.pb.dts.v1 import (
     Cron,
     DateRange,
     Dialect,
+    ExecKind,
     FoldPolicy,
     GapPolicy,
+    HttpKind,
     Interval,
     Kind,
+    NodeChoice,
     NodeLoss,
     NoopKind,
     OneShot,
@@ -32,9 +35,12 @@ from dts.pb.dts.v1 import (
     Policies,
     ProcessKind,
     PullPolicy,
+    Replicas,
     Resources,
     Rule,
     Schedule,
+    ServiceKind,
+    SwarmFile,
     TaskSpec,
     VolumeMount,
 )
@@ -113,7 +119,7 @@ process:
     [
         (task("timout: 5m"), 4, "file.unknown_key", "'timeout'"),
         (task("schedule: {crom: '* * * * *', every: 5m}"), 4, "file.unknown_key", "'cron'"),
-        (task("service: {}"), 4, "file.unknown_key", "'service'"),
+        (task("webhook: {}"), 4, "file.unknown_key", "'webhook'"),
         ("task:\n  - name: x\n", 1, "file.unknown_key", "'tasks'"),
         ("tasks: []\nversion: 2\n", 2, "file.unknown_key", "'version'"),
         (task("name: y"), 4, "file.key_twice", "given twice"),
@@ -301,6 +307,33 @@ KIND = st.one_of(
     st.builds(
         lambda **said: Kind(process=ProcessKind(**said)), command=TEXTS, env=PAIRS, working_dir=TEXT, stop_signal=TEXT
     ),
+    st.builds(
+        lambda **said: Kind(service=ServiceKind(**said)),
+        copy_of=TEXT,
+        image=TEXT,
+        command=TEXTS,
+        secrets=st.lists(st.builds(SwarmFile, name=NAME, target=TEXT), max_size=2),
+        configs=st.lists(st.builds(SwarmFile, name=NAME, target=TEXT), max_size=2),
+        networks=TEXTS,
+    ),
+    st.builds(
+        lambda **said: Kind(exec=ExecKind(**said)),
+        container=TEXT,
+        service=TEXT,
+        replicas=st.sampled_from(Replicas),
+        command=TEXTS,
+        env=PAIRS,
+        working_dir=TEXT,
+        user=TEXT,
+    ),
+    st.builds(
+        lambda **said: Kind(http=HttpKind(**said)),
+        url=TEXT,
+        method=TEXT,
+        headers=PAIRS,
+        body=TEXT,
+        expect=st.lists(INT32, max_size=3),
+    ),
     st.just(Kind(noop=NoopKind())),
 )
 FACTOR = st.floats(allow_nan=False, allow_infinity=False)
@@ -325,6 +358,9 @@ POLICIES = st.builds(
     on_node_loss=st.sampled_from(NodeLoss),
     node_loss_wait=maybe(SPAN),
     constraints=TEXTS,
+    prefer=TEXTS,
+    spread=TEXTS,
+    node=st.sampled_from(NodeChoice),
     resources=maybe(
         st.builds(Resources, cpus=FACTOR.map(abs), memory=SIZE).filter(lambda resources: resources != Resources())
     ),

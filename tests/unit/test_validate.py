@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 import unicodedata
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +17,8 @@ from dts.pb.dts.v1 import (
     ContainerKind,
     Cron,
     DateRange,
+    ExecKind,
+    HttpKind,
     Interval,
     Kind,
     NodeLoss,
@@ -28,6 +30,7 @@ from dts.pb.dts.v1 import (
     Resources,
     Rule,
     Schedule,
+    ServiceKind,
     TaskSpec,
     VolumeMount,
 )
@@ -103,7 +106,7 @@ def test_a_name_may_not_be(name):
     assert not is_name(name)
 
 
-@pytest.mark.parametrize("name", [str(uuid4()), uuid4().hex, "a" * 32, "0-1" * 16])
+@pytest.mark.parametrize("name", [str(UUID(int=1 << 127)), UUID(int=1 << 127).hex, "a" * 32, "0-1" * 16])
 def test_a_name_is_never_taken_for_an_id(name):
     assert refused(spec(name=name)) == {"name": "name.id"}
 
@@ -353,6 +356,8 @@ POLICIES = st.builds(
     retry_exit_codes=st.lists(st.integers(-1, 256), max_size=2),
     on_node_loss=ENUMS,
     constraints=LISTS,
+    prefer=LISTS,
+    spread=LISTS,
     resources=st.one_of(st.none(), st.builds(Resources, cpus=st.floats(), memory=st.integers(-1, 2**64))),
 )
 KINDS = st.one_of(
@@ -373,6 +378,15 @@ KINDS = st.one_of(
             mounts=st.lists(st.builds(VolumeMount, volume=TEXTS, target=TEXTS), max_size=2),
         ),
     ),
+    st.builds(
+        Kind,
+        service=st.builds(ServiceKind, copy_of=TEXTS, image=TEXTS, command=LISTS, env=MAPS, networks=LISTS, user=TEXTS),
+    ),
+    st.builds(
+        Kind,
+        exec=st.builds(ExecKind, container=TEXTS, service=TEXTS, replicas=ENUMS, command=LISTS, env=MAPS, user=TEXTS),
+    ),
+    st.builds(Kind, http=st.builds(HttpKind, url=TEXTS, method=TEXTS, headers=MAPS, body=TEXTS)),
 )
 SPECS = st.builds(
     TaskSpec,

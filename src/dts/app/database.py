@@ -7,14 +7,15 @@ import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from dts.app import credentials
 from dts.domain.errors import FailedPrecondition, InvalidArgument
 from dts.settings import Settings
 from dts.store.embedded_home import find_binaries
-from dts.store.migrate import current_version, load, migrate
+from dts.store.migrate import check_version, current_version, load, migrate
 from dts.store.pool import open_pool
+from dts.store.restored import Restored, settle_restored
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ def db_migrate(settings: Settings) -> list[str]:
     Raises:
         DtsError: it cannot be reached, is newer, or a migration failed.
     """
-    return asyncio.run(migrate_database(_dsn(settings)))
+    return asyncio.run(migrate_database(_dsn(settings), lent=settings.dsn_lent))
 
 
 def db_status(settings: Settings) -> DatabaseStatus:
@@ -40,7 +41,16 @@ def db_status(settings: Settings) -> DatabaseStatus:
     Raises:
         DtsError: it cannot be reached.
     """
-    return asyncio.run(_status(_dsn(settings)))
+    return asyncio.run(_status(_dsn(settings), lent=settings.dsn_lent))
+
+
+def db_restored(settings: Settings) -> Restored:
+    """Closes what may have run since the backup that the database was restored from.
+
+    Raises:
+        DtsError: it cannot be reached, has another version, or dts works with it already.
+    """
+    return asyncio.run(_restored(_dsn(settings)))
 
 
 def db_dump(settings: Settings, output: Path) -> int:
@@ -65,9 +75,9 @@ def db_dump(settings: Settings, output: Path) -> int:
     return output.stat().st_size
 
 
-async def migrate_database(dsn: str) -> list[str]:
+async def migrate_database(dsn: str, *, lent: bool = False) -> list[str]:
     """As `db_migrate`, on the running loop."""
-    pool = await open_pool(dsn, size=1, name="dts migrate")
+    pool = await open_pool(dsn, size=1, name="dts migrate", lent=lent)
     try:
         async with pool.acquire() as connection:
             return [migration.file for migration in await migrate(connection)]
@@ -75,11 +85,33 @@ async def migrate_database(dsn: str) -> list[str]:
         await pool.close()
 
 
-async def _status(dsn: str) -> DatabaseStatus:
-    pool = await open_pool(dsn, size=1, name="dts status")
+async def check_database(dsn: str, settings: Settings) -> None:
+    """Goes in and out once.
+
+    Raises:
+        Unavailable: it does not answer, or does not let us in.
+        InvalidArgument: the address cannot be read.
+    """
+    password = settings.dsn_password if settings.dsn_password_file else None
+    pool = await open_pool(dsn, size=1, name="dts check", lent=settings.dsn_lent, password=password)
+    await pool.close()
+
+
+async def _status(dsn: str, *, lent: bool) -> DatabaseStatus:
+    pool = await open_pool(dsn, size=1, name="dts status", lent=lent)
     try:
         async with pool.acquire() as connection:
             return DatabaseStatus(await current_version(connection), len(load()))
+    finally:
+        await pool.close()
+
+
+async def _restored(dsn: str) -> Restored:
+    pool = await open_pool(dsn, size=1, name="dts restored")
+    try:
+        async with pool.acquire() as connection:
+            await check_version(connection)
+        return await settle_restored(pool)
     finally:
         await pool.close()
 
@@ -97,9 +129,13 @@ def _dsn(settings: Settings) -> str:
 def _without_password(dsn: str) -> tuple[str, dict[str, str]]:
     """The address for an argument list that everybody can read, and an environment with the password."""
     parts = urlsplit(dsn)
-    environment = dict(os.environ)
-    if parts.password is None:
-        return dsn, environment
-    user, _, host = parts.netloc.rpartition("@")
-    environment["PGPASSWORD"] = unquote(parts.password)
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}@{host}")), environment
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    found = [value for name, value in options if name == "password"]
+    if found:
+        rest = urlencode([(name, value) for name, value in options if name != "password"], quote_via=quote)
+        dsn = dsn.replace(f"?{parts.query}", f"?{rest}" if rest else "", 1)
+    if parts.password is not None:
+        found.append(unquote(parts.password))
+        user, _, host = parts.netloc.rpartition("@")
+        dsn = dsn.replace(f"//{parts.netloc}", f"//{user.partition(':')[0]}@{host}", 1)
+    return dsn, {**os.environ, **({"PGPASSWORD": found[0]} if found else {})}

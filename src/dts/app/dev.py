@@ -58,9 +58,10 @@ async def _dev(settings: Settings, grpc: HostPort, http: HostPort, apply: Sequen
     async with AsyncExitStack() as stack:
         stop = stack.enter_context(stop_signals())
         dsn = settings.dsn or await _embedded(settings, stack)
-        await migrate_database(dsn)
+        await migrate_database(dsn, lent=settings.dsn_lent)
+        seal_keys = settings.seal_keys or credentials.seal_keys(settings.data_dir, clock.random_bits)
         wiring = Wiring(
-            settings=settings,
+            settings=replace(settings, seal_keys=seal_keys),
             roles=frozenset(ROLES),
             grpc=grpc,
             http=http,
@@ -89,7 +90,7 @@ def _token(data_dir: Path) -> str:
 
 async def _ready(house: House, doors: Doors, wiring: Wiring, apply: Sequence[TaskSpec], say: Say) -> None:
     credentials.write(
-        wiring.settings.data_dir, Credentials(server=str(doors.grpc), token=wiring.token, dsn=wiring.dsn or "")
+        wiring.settings.data_dir, Credentials(server=str(doors.grpc), token=wiring.token or "", dsn=wiring.dsn or "")
     )
     if apply and house.definition is not None:
         applied = await house.definition.apply_tasks(ApplyTasksRequest(specs=list(apply)))
@@ -98,6 +99,7 @@ async def _ready(house: House, doors: Doors, wiring: Wiring, apply: Sequence[Tas
     if house.executor is not None:
         for line in _missing(await house.executor.describe()):
             say(line)
+    say(f"dashboard  http://{doors.http}/  (sign in with what `dts token create NAME --scope admin` prints)")
     say(f"ready  grpc={doors.grpc} http={doors.http} data={wiring.settings.data_dir}")
 
 

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
 
-from dts.app.house import House, Job, build
+from aiohttp import web
+
+from dts.app import figures, readiness
+from dts.app.dashboard import dashboard
+from dts.app.house import House, build
+from dts.app.node import Job
 from dts.app.wiring import Wiring
 from dts.domain.errors import DtsError, FailedPrecondition
-from dts.pb.dts.v1 import GetStatusRequest, GetStatusResponse
-from dts.roles.gateway.http import HttpServer
+from dts.pb.dts.v1 import PartStatus
+from dts.roles.gateway.connect import ConnectApi
 from dts.rpc.address import HostPort
+from dts.rpc.gate import Gate
+from dts.rpc.http import HttpServer
 from dts.rpc.server import RpcServer
+from dts.runtime.exposition import Exposition
 from dts.runtime.loop import watch
 
 log = logging.getLogger(__name__)
@@ -79,29 +91,64 @@ async def _run(job: Job) -> None:
 @asynccontextmanager
 async def _servers(house: House, wiring: Wiring) -> AsyncIterator[Doors]:
     """Listens; at the end lets calls finish."""
-    rpc = RpcServer(house.services, token=wiring.token)
-    http = HttpServer(status=_status(house)) if wiring.hosts("gateway") else None
-    try:
-        port = await _listening(rpc.start, wiring.grpc)
-        http_port = await _listening(http.start, wiring.http) if http else 0
-        yield Doors(HostPort(wiring.grpc.host, port), HostPort(wiring.http.host, http_port) if http else None)
-    finally:
-        if http is not None:
-            await http.stop()
-        await rpc.stop(GRACE_SECONDS)
+    rpc = RpcServer(house.services, gate=house.gate)
+    figures.of_rpc(house.metrics, rpc)
+    async with AsyncExitStack() as stack:
+        http = await _http(house, wiring, rpc, stack) if wiring.http is not None else None
+        stack.push_async_callback(rpc.stop, GRACE_SECONDS)  # before HTTP, by which calls come too
+        yield Doors(
+            HostPort(wiring.grpc.host, await _listening(partial(rpc.start, tls=_facing(wiring)), wiring.grpc)), http
+        )
+
+
+async def _http(house: House, wiring: Wiring, rpc: RpcServer, stack: AsyncExitStack) -> HostPort:
+    assert wiring.http is not None
+    figures.of_build(house.metrics, version=version("dts"), roles=wiring.roles)
+    figures.of_loops(house.metrics, house.loops)
+    server = HttpServer(
+        status=lambda: _parts(house, wiring, rpc),
+        figures=Exposition(house.metrics).text,
+        admit=_known(house.gate) if wiring.hosts("gateway") and not wiring.http.is_loopback else None,
+        routes=_public(house, wiring, rpc) if wiring.hosts("gateway") else (),
+    )
+    figures.of_http(house.metrics, server)
+    stack.push_async_callback(server.stop)
+    return HostPort(wiring.http.host, await _listening(partial(server.start, tls=_facing_web(wiring)), wiring.http))
+
+
+def _public(house: House, wiring: Wiring, rpc: RpcServer) -> list[web.RouteDef]:
+    """What the gateway serves over HTTP: the API as JSON, and the dashboard."""
+    return [*ConnectApi(rpc.desk).routes(), *dashboard(house, wiring, stopping=lambda: rpc.desk.stopping)]
+
+
+def _known(gate: Gate) -> Callable[[Mapping[str, str]], Awaitable[object]]:
+    """The gateway's port is for everybody: there figures are for those who have a token, whatever it allows."""
+    return lambda headers: gate.identify(headers, None)
+
+
+async def _parts(house: House, wiring: Wiring, rpc: RpcServer) -> list[PartStatus]:
+    if rpc.desk.stopping:
+        return [PartStatus(part="process", well=False, detail="is stopping")]
+    return await readiness.parts(house, wiring.roles)
+
+
+def _facing(wiring: Wiring) -> ssl.SSLContext | None:
+    """How callers are met. People have no certificate and come to the gateway only."""
+    return None if wiring.tls is None else wiring.tls.server(strangers=wiring.hosts("gateway"))
+
+
+def _facing_web(wiring: Wiring) -> ssl.SSLContext | None:
+    """On this machine HTTP is in the clear: for health checks and proxies."""
+    if wiring.tls is None or wiring.http is None or wiring.http.is_loopback:
+        return None
+    return wiring.tls.server(strangers=True, protocol="http/1.1")
 
 
 async def _listening(start: Callable[[str, int], Awaitable[int]], address: HostPort) -> int:
     try:
         return await start(address.host, address.port)
     except OSError as error:
-        why = f"cannot listen on {address}: {error.strerror or error}; another dts may be running"
+        # asyncio's own words repeat the address.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        why = f"cannot listen on {address}: {reason or error}; another dts may be running"
         raise FailedPrecondition(why, code="address.taken") from error
-
-
-def _status(house: House) -> Callable[[], Awaitable[GetStatusResponse]]:
-    async def status() -> GetStatusResponse:
-        assert house.scheduler is not None
-        return await house.scheduler.get_status(GetStatusRequest())
-
-    return status

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from dts.cli.ask import agreed, on_terminal
+from dts.cli.client import Client
 from dts.cli.errors import say
-from dts.cli.taskfile import dump_document
-from dts.cli.taskfile_write import spec_document
 from dts.domain.errors import InvalidArgument, Violation
-from dts.pb.dts.v1 import AppliedChange, AppliedTask, TaskSpec
+from dts.domain.taskfile import dump_document
+from dts.domain.taskfile_write import spec_document
+from dts.pb.dts.v1 import AppliedChange, AppliedTask, ApplyTasksRequest, TaskSpec
+
+NAMED = 5
 
 
 def difference(task: AppliedTask, after: TaskSpec | None) -> str:
@@ -35,6 +39,22 @@ def places_told(placed: Iterable[tuple[TaskSpec, str]]) -> Iterator[None]:
         yield
     except InvalidArgument as error:
         raise InvalidArgument(_placed(violation, places) for violation in error.violations) from error
+
+
+async def agreed_to_prune(client: Client, specs: Sequence[TaskSpec], *, yes: bool) -> None:
+    """Asks, on a terminal, before tasks are deleted that are not among those given.
+
+    Raises:
+        Failed: they are to stay.
+    """
+    if yes or not on_terminal():
+        return
+    request = ApplyTasksRequest(specs=list(specs), prune=True, dry_run=True)
+    planned = await client.tasks.apply_tasks(request)
+    gone = [task.name for task in planned.tasks if task.change is AppliedChange.DELETED]
+    if gone:
+        more = f" and {len(gone) - NAMED} more" if len(gone) > NAMED else ""
+        await agreed(f"Delete {', '.join(gone[:NAMED])}{more}?", yes=False)
 
 
 def _placed(violation: Violation, places: Mapping[str, str]) -> Violation:

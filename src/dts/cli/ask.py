@@ -7,7 +7,10 @@ from collections.abc import Callable, Sequence
 
 import typer
 
+from dts.cli.errors import Failed
 from dts.domain.errors import InvalidArgument
+
+YES = typer.Option(False, "--yes", "-y", help="Do not ask, as it does on a terminal.")
 
 
 def on_terminal() -> bool:
@@ -17,7 +20,7 @@ def on_terminal() -> bool:
 
 
 async def choose(question: str, choices: Sequence[str], *, field: str) -> str:
-    """Lets a person pick one.
+    """Lets a person pick one of them, by some of its letters or with the arrows.
 
     Raises:
         InvalidArgument: there is no terminal, or nothing to pick from.
@@ -26,9 +29,10 @@ async def choose(question: str, choices: Sequence[str], *, field: str) -> str:
         raise missing(field)
     if not choices:
         raise InvalidArgument.of(field, "argument.missing", "is missing, and there is nothing to pick from")
-    import questionary
+    from dts.cli.picker import Picker
 
-    return _answered(await questionary.select(question, choices=list(choices)).ask_async())
+    place = await Picker(question, choices).pick()
+    return _answered(None if place is None else choices[place])
 
 
 async def text(
@@ -50,6 +54,16 @@ async def text(
     return _answered(await questionary.text(question, default=default, validate=valid).ask_async())
 
 
+async def agreed(question: str, *, yes: bool) -> None:
+    """Asks before something is done that cannot be undone. yes: somebody said so already.
+
+    Raises:
+        Failed: they do not want it.
+    """
+    if not yes and not await confirmed(question):
+        raise Failed
+
+
 async def confirmed(question: str) -> bool:
     """Asks whether to go on; without a terminal nobody can object, so it goes on."""
     if not on_terminal():
@@ -57,6 +71,17 @@ async def confirmed(question: str) -> bool:
     import questionary
 
     return bool(await questionary.confirm(question, default=False).ask_async())
+
+
+def needed(value: str | None) -> str | None:
+    """Callback of an argument that is asked for on a terminal, and must be given elsewhere.
+
+    Raises:
+        typer.BadParameter: it is not, and nobody is there to ask.
+    """
+    if value is None and not on_terminal():
+        raise typer.BadParameter("it is missing, and it is asked for on a terminal only")
+    return value
 
 
 def missing(field: str) -> InvalidArgument:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, TypeVar
 from dts.domain.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from dts.pb.dts.v1 import SchedulerServiceStub, TaskDefinitionServiceStub
+    from dts.pb.dts.v1 import AccessServiceStub, ChannelServiceStub, SchedulerServiceStub, TaskDefinitionServiceStub
+    from dts.rpc.address import HostPort
+    from dts.rpc.tls import CallerTls
 
 SERVER = "127.0.0.1:7461"
 T = TypeVar("T")
@@ -25,6 +27,8 @@ class Client:
 
     tasks: TaskDefinitionServiceStub
     scheduler: SchedulerServiceStub
+    access: AccessServiceStub
+    channels: ChannelServiceStub
 
 
 def call(work: Callable[[Client], Awaitable[T]]) -> T:
@@ -44,7 +48,7 @@ def call(work: Callable[[Client], Awaitable[T]]) -> T:
 @asynccontextmanager
 async def connected() -> AsyncIterator[Client]:
     """A client of the server that the environment names, or of the `dts dev` on this machine."""
-    from dts.pb.dts.v1 import SchedulerServiceStub, TaskDefinitionServiceStub
+    from dts.pb.dts.v1 import AccessServiceStub, ChannelServiceStub, SchedulerServiceStub, TaskDefinitionServiceStub
     from dts.rpc.address import HostPort
     from dts.rpc.channel import connect
     from dts.rpc.stubs import stub
@@ -54,9 +58,17 @@ async def connected() -> AsyncIterator[Client]:
         where = HostPort.parse(server)
     except ValueError as error:
         raise InvalidArgument.of("DTS_SERVER", "settings.invalid", str(error)) from error
-    channel = connect([where], token=token)
+    tls = _tls()
+    if tls is None and token is not None:
+        _check_safe(where)
+    channel = connect([where], token=token, tls=tls)
     try:
-        yield Client(stub(TaskDefinitionServiceStub, channel), stub(SchedulerServiceStub, channel))
+        yield Client(
+            stub(TaskDefinitionServiceStub, channel),
+            stub(SchedulerServiceStub, channel),
+            stub(AccessServiceStub, channel),
+            stub(ChannelServiceStub, channel),
+        )
     finally:
         channel.close()
 
@@ -78,6 +90,23 @@ def _same(one: str, other: str) -> bool:
     return one.replace("localhost:", "127.0.0.1:") == other.replace("localhost:", "127.0.0.1:")
 
 
+def _tls() -> CallerTls | None:
+    from dts.rpc.tls import people
+
+    ca = os.environ.get("DTS_TLS_CA")
+    return people(ca) if ca else None
+
+
+def _check_safe(where: HostPort) -> None:
+    """Raises InvalidArgument where a token would be readable on its way."""
+    if not where.is_loopback and os.environ.get("DTS_INSECURE", "").lower() not in ("1", "true", "yes", "on"):
+        why = (
+            f"is not set: everybody on the way to {where.host[:64]} could read the token. It names the file with the "
+            "CA of the installation, or is `system` for those that this machine trusts; DTS_INSECURE=1 does without"
+        )
+        raise InvalidArgument.of("DTS_TLS_CA", "settings.insecure", why)
+
+
 def _token() -> str | None:
     if token := os.environ.get("DTS_TOKEN"):
         return token
@@ -87,4 +116,6 @@ def _token() -> str | None:
     try:
         return Path(file).read_text("utf-8").strip() or None
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidArgument.of("DTS_TOKEN_FILE", "settings.unreadable", "names a file that cannot be read") from error
+        why = getattr(error, "strerror", None) or "it is not text"
+        words = f"names a file that cannot be read, {file}: {why}"
+        raise InvalidArgument.of("DTS_TOKEN_FILE", "settings.unreadable", words) from error

@@ -11,7 +11,8 @@ from dts.cli.errors import Failed
 from dts.cli.typers import group
 
 app = group(
-    "The database: migrate it, look at it, dump it. Uses DTS_DSN, or the database of `dts dev` on this machine."
+    "The database: migrate it, look at it, dump it, settle it after a restore. "
+    "Uses DTS_DSN, or the database of `dts dev` on this machine."
 )
 
 
@@ -41,10 +42,20 @@ def status() -> None:
 
 
 @app.command()
-def dump(output: Path = typer.Option(..., "--output", "-o", help="Write it to this file.")) -> None:
+def dump(output: Path = typer.Option(..., "--output", "-o", metavar="FILE", help="Write it to this file.")) -> None:
     """Write a consistent dump as SQL, whole or not at all, while everything goes on."""
     from dts.app.database import db_dump
     from dts.settings import Settings
 
     size = db_dump(Settings.from_env(os.environ), output)
     print(f"wrote {output} ({size:,} bytes)")
+
+
+@app.command()
+def restored() -> None:
+    """After a restore, before dts starts: what may have run since the backup does not run again, and is recorded."""
+    from dts.app.database import db_restored
+    from dts.settings import Settings
+
+    found = db_restored(Settings.from_env(os.environ))
+    print(f"closed {found.ticks} ticks since the backup, and {found.runs} runs that it held as not over")

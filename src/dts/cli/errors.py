@@ -32,15 +32,29 @@ BROKEN_PIPE = 141
 
 _MEANING: tuple[tuple[type[DtsError], int, str], ...] = (
     (InvalidArgument, USAGE, ""),
-    (NotFound, NOT_FOUND, "see `dts task list`, `dts run list` or `dts node list`"),
-    (Unavailable, UNREACHABLE, "is it running? `dts dev` starts one here; DTS_SERVER names one elsewhere"),
+    (NotFound, NOT_FOUND, ""),
+    (Unavailable, UNREACHABLE, "try again; `dts status` says which part is not well"),
     (DeadlineExceeded, UNREACHABLE, "try again; `dts status` says which part is not well"),
     (Unauthenticated, NOT_ALLOWED, "set DTS_TOKEN or DTS_TOKEN_FILE; `dts dev` leaves its own in its data directory"),
     (PermissionDenied, NOT_ALLOWED, "ask whoever runs this dts"),
-    (AlreadyExists, FAILED, "take another name, or change that one with `dts task set` or `dts apply`"),
+    (AlreadyExists, FAILED, ""),
     (Internal, FAILED, "the log of the server says more"),
     (Conflict, FAILED, "read it again and repeat the change"),
 )
+
+
+_LISTED = ("task", "run", "node", "token")
+"""What `dts … list` lists, by the first word of an error's code."""
+
+_BY_CODE = {
+    "unavailable": "is it running? `dts dev` starts one here; DTS_SERVER names one elsewhere",
+    "database.unreachable": "is it running? the role database and `dts db` find it by DTS_DSN",
+    "database.refuses": "the role database and `dts db` have user and password from DTS_DSN and DTS_DSN_PASSWORD_FILE",
+    "task.exists": "take another name, or change that one with `dts task set` or `dts apply`",
+}
+"""What to do, where the code of an error says more than its kind."""
+
+_THERE = "is it running there? DTS_SERVER says where"
 
 
 class Failed(Exception):
@@ -87,6 +101,12 @@ def _tell(error: BaseException) -> int:
         say("  this is a bug of dts; repeat with --debug to see where")
         return FAILED
     code, advice = next(((code, advice) for kind, code, advice in _MEANING if isinstance(error, kind)), (FAILED, ""))
+    thing = error.code.partition(".")[0]
+    if isinstance(error, NotFound) and thing in _LISTED:
+        advice = f"see `dts {thing} list`"
+    advice = _BY_CODE.get(error.code, advice)
+    if error.code == Unavailable.code and os.environ.get("DTS_SERVER"):
+        advice = _THERE
     say(f"error: {error.message}")
     if advice:
         say(f"  {advice}")

@@ -27,7 +27,7 @@ def read_placed(paths: Sequence[Path]) -> list[tuple[TaskSpec, str]]:
     Raises:
         InvalidArgument: as `read_files`, or a task stands in two files.
     """
-    from dts.cli.taskfile import load_placed_tasks
+    from dts.domain.taskfile import load_placed_tasks
 
     files = [file for path in paths for file in _files(path)]
     placed = [task for file in files for task in load_placed_tasks(_text(file), source=_name(file))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -19,10 +20,17 @@ COMMANDS = {
     "apply": ("dts.cli.apply", "Make the tasks be as files say."),
     "export": ("dts.cli.export", "Print tasks as a file that `dts apply` takes."),
     "schedule": ("dts.cli.schedule", "The coming ticks, oldest first."),
+    "simulate": ("dts.cli.simulate", "What the coming week will do: overlaps, room on nodes, herds."),
+    "diff": ("dts.cli.diff", "Which ticks change if files were applied."),
     "run": ("dts.cli.run", "What ran, what it printed; stop it, run it again."),
     "node": ("dts.cli.node", "Where work runs."),
     "explain": ("dts.cli.explain", "Why a task ran, did not run, or has not yet."),
+    "top": ("dts.cli.top", "What runs, what is next, what ran: over the whole terminal."),
     "status": ("dts.cli.status", "Is every part well? Exit code 1 if not."),
+    "probe": ("dts.cli.probe", "Does a process answer? For health checks of containers."),
+    "channel": ("dts.cli.channel", "Whom to tell when a task fails, is late, or has recovered."),
+    "token": ("dts.cli.token", "Who may call: access tokens of people and programs."),
+    "pki": ("dts.cli.pki", "Certificates with which the roles know each other."),
     "db": ("dts.cli.db", "The database: migrate it, look at it, dump it."),
     "version": ("dts.cli.version", "The version of this dts."),
 }
@@ -46,6 +54,18 @@ class LazyGroup(TyperGroup):
         command.name = cmd_name
         return command
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Says which command was meant: Typer itself looks among those that are loaded, of which there are none."""
+        near = difflib.get_close_matches(args[0], COMMANDS, n=1) if args and args[0] not in COMMANDS else []
+        if near:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Offers the commands without importing them."""
+        ctx.meta["listing"] = True
+        return super().shell_complete(ctx, incomplete)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Prints the help without importing the commands."""
         ctx.meta["listing"] = True
@@ -58,7 +78,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with `dts dev`, then in another terminal `dts task create`. Each command has --help.",
 )

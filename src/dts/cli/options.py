@@ -60,8 +60,17 @@ def schedule_of(
 def _moment(text: str) -> str:
     """`+10m` becomes an instant; everything else is the server's to read."""
     if not text.startswith("+"):
+        if _is_duration(text):
+            raise InvalidArgument.of("--at", "time.invalid", f"{text!r} is a duration: so long from now is +{text}")
         return text
     try:
-        return (now() + parse_duration(text[1:])).isoformat(timespec="seconds")
+        return (now() + parse_duration(text[1:])).isoformat(timespec="seconds").replace("+00:00", "Z")
     except ValueError as error:
         raise InvalidArgument.of("--at", "duration.invalid", str(error)) from error
+
+
+def _is_duration(text: str) -> bool:
+    try:
+        return bool(parse_duration(text))
+    except ValueError:
+        return False

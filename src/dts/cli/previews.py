@@ -7,7 +7,7 @@ from datetime import timedelta
 from dts.cli.errors import say
 from dts.cli.output import Format, dump
 from dts.cli.shapes import tick_shape
-from dts.cli.times import rfc3339
+from dts.domain.words import rfc3339
 from dts.pb.dts.v1 import ClockChange, PreviewScheduleResponse, Tick
 
 

@@ -3,26 +3,45 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import typer
 
+from dts.cli import completion
+from dts.cli.ask import needed
 from dts.cli.errors import Failed
 from dts.cli.output import FORMAT, Format, show, show_one
 from dts.cli.typers import group
 
 app = group("What ran, what it printed; stop it, run it again. An id may be shortened to any unique beginning.")
 
-RUN = typer.Argument(metavar="ID", help="Id of a run, or a unique beginning of it.")
+
+def _run(autocompletion: Callable[[str], list[completion.Offer]]) -> Any:
+    """The argument that names a run."""
+    return typer.Argument(
+        None,
+        metavar="[ID]",
+        callback=needed,
+        help="Id, or a unique beginning of it; picked on a terminal if missing.",
+        autocompletion=autocompletion,
+    )
+
+
+RUN = _run(completion.runs)
+LIVE = _run(completion.live_runs)
+PAST = _run(completion.past_runs)
 SHORT = 8
 
 
 @app.command("list")
 def list_runs(
-    task: str | None = typer.Option(None, "--task", metavar="NAME", help="Only runs of this task."),
-    state: list[str] = typer.Option([], "--state", help="Only runs in this state; may be repeated."),
-    since: str | None = typer.Option(None, help="Not older than this: 24h, or RFC 3339."),
-    limit: int = typer.Option(50, min=1, max=100_000, help="At most so many."),
+    task: str | None = typer.Option(
+        None, "--task", metavar="NAME", help="Only runs of this task.", autocompletion=completion.tasks
+    ),
+    state: list[str] = typer.Option([], "--state", metavar="STATE", help="Only runs in this state; repeatable."),
+    since: str | None = typer.Option(None, metavar="TIME", help="Not older than this: 24h, or RFC 3339."),
+    limit: int = typer.Option(50, min=1, max=100_000, metavar="N", help="At most so many."),
     form: Format = FORMAT,
 ) -> None:
     """List runs, newest first."""
@@ -36,53 +55,67 @@ def list_runs(
 
     runs = call(work)
     header = ("ID", "TASK", "SCHEDULED", "STATE", "REASON", "LATE", "TOOK", "NODE")
-    show([run_shape(run) for run in runs], [run_row(run) for run in runs], header, form, empty="no runs")
+    show(
+        [run_shape(run) for run in runs],
+        [run_row(run) for run in runs],
+        header,
+        form,
+        empty="no runs",
+        spare=("LATE", "TOOK", "NODE"),
+    )
 
 
 @app.command("show")
 def show_run(run: str = RUN, form: Format = FORMAT) -> None:
     """Show a run and each of its attempts."""
     from dts.cli.client import Client, call
-    from dts.cli.runs import run_lines
+    from dts.cli.runs import picked, run_lines
     from dts.cli.shapes import attempt_shape, run_shape
-    from dts.pb.dts.v1 import GetRunRequest, Run
+    from dts.pb.dts.v1 import GetRunRequest, GetRunResponse, Run
 
-    async def work(client: Client) -> Run:
-        return (await client.scheduler.get_run(GetRunRequest(run=run))).run or Run()
+    async def work(client: Client) -> GetRunResponse:
+        return await client.scheduler.get_run(GetRunRequest(run=await picked(client, run)))
 
-    found = call(work)
+    answer = call(work)
+    found = answer.run or Run()
+    said = [(f"node {each.node}", each.reason) for each in answer.nodes]
     shape = run_shape(found) | {
         "parameters": dict(found.parameters),
         "attempts": [attempt_shape(attempt) for attempt in found.attempts],
+        "nodes": {each.node: each.reason for each in answer.nodes},
     }
-    show_one(shape, run_lines(found), form)
+    show_one(shape, run_lines(found) + said, form)
 
 
 @app.command()
 def logs(
     run: str = RUN,
     follow: bool = typer.Option(False, "-f", "--follow", help="Go on until the run is over."),
-    attempt: int = typer.Option(0, min=0, max=1_000_000, help="Only this attempt. [default: all]"),
+    attempt: int = typer.Option(
+        0, min=0, max=1_000_000, metavar="N", help="Only this attempt. [default: all]", show_default=False
+    ),
 ) -> None:
     """Print what a run printed: its standard output on ours, its errors on ours."""
     from dts.cli.client import Client, call
-    from dts.cli.runs import copy_logs
+    from dts.cli.runs import copy_logs, picked
 
     async def work(client: Client) -> None:
-        await copy_logs(client, run, follow=follow, attempt=attempt)
+        await copy_logs(client, await picked(client, run), follow=follow, attempt=attempt)
 
     call(work)
 
 
 @app.command()
-def cancel(run: str = RUN) -> None:
+def cancel(run: str = LIVE) -> None:
     """Ask that a run be stopped: at once if it has not started, else with its stop signal and grace."""
     from dts.cli.client import Client, call
-    from dts.cli.shapes import word
+    from dts.cli.runs import picked
+    from dts.domain.runs import LIVE
+    from dts.domain.words import word
     from dts.pb.dts.v1 import CancelRunRequest, Run
 
     async def work(client: Client) -> Run:
-        return (await client.scheduler.cancel_run(CancelRunRequest(run=run))).run or Run()
+        return (await client.scheduler.cancel_run(CancelRunRequest(run=await picked(client, run, LIVE)))).run or Run()
 
     found = call(work)
     asked = " (asked to stop)" if found.cancel_requested else ""
@@ -90,26 +123,38 @@ def cancel(run: str = RUN) -> None:
 
 
 @app.command()
-def retry(run: str = RUN) -> None:
+def retry(run: str = PAST) -> None:
     """Run a finished run again, as a run of its own; prints its id."""
     from dts.cli.client import Client, call
+    from dts.cli.runs import picked
+    from dts.domain.runs import FINAL
     from dts.pb.dts.v1 import RetryRunRequest, Run
 
     async def work(client: Client) -> Run:
-        return (await client.scheduler.retry_run(RetryRunRequest(run=run))).run or Run()
+        return (await client.scheduler.retry_run(RetryRunRequest(run=await picked(client, run, FINAL)))).run or Run()
 
     print(call(work).id)
 
 
 @app.command()
-def wait(runs: list[str] = typer.Argument(metavar="ID...", help="Ids, or unique beginnings of them.")) -> None:
+def wait(
+    runs: list[str] = typer.Argument(
+        metavar="ID...", help="Ids, or unique beginnings of them.", autocompletion=completion.live_runs
+    ),
+) -> None:
     """Wait until runs are over. Exit code 1 if one of them did not succeed."""
     from dts.cli.client import Client, call
+    from dts.cli.progress import progress
     from dts.cli.runs import end_of, told
     from dts.pb.dts.v1 import Run, RunState
 
     async def work(client: Client) -> Sequence[Run]:
-        return [await end_of(client, run) for run in runs]
+        ended: list[Run] = []
+        with progress("waiting", total=len(runs)) as shown:
+            for run in runs:
+                ended.append(await end_of(client, run, shown))
+                shown.reached(len(ended))
+        return ended
 
     ended = call(work)
     for run in ended:

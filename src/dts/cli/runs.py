@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Self
 
+import typer
+
+from dts.cli.ask import choose, missing, on_terminal
 from dts.cli.client import Client
-from dts.cli.shapes import lateness, took, word
-from dts.cli.times import local, past, rounded
+from dts.cli.progress import Progress
+from dts.cli.times import local, past
 from dts.domain.errors import InvalidArgument
+from dts.domain.words import lateness, rounded, took, word
 from dts.pb.dts.v1 import (
     GetRunRequest,
     ListRunsRequest,
@@ -24,6 +30,8 @@ from dts.pb.dts.v1 import (
 
 SHORT = 8
 PAGE = 1000
+OFFERED = 500
+RED, PLAIN = b"\x1b[31m", b"\x1b[0m"
 
 
 async def find_runs(
@@ -44,6 +52,18 @@ async def find_runs(
         if not page.next_page_token:
             break
     return found
+
+
+async def picked(client: Client, run: str | None, states: Collection[RunState] = ()) -> str:
+    """The id that was given, or that of a late run picked on a terminal. states: of those that are offered."""
+    if run is not None:
+        return run
+    if not on_terminal():
+        raise missing("ID")  # before the server is asked what there is to pick from
+    query = ListRunsRequest(states=sorted(states), page_size=OFFERED)
+    late = (await client.scheduler.list_runs(query)).runs
+    lines = {f"{each.id[:SHORT]}  {each.task}  {local(each.scheduled_at)}  {word(each.state)}": each for each in late}
+    return lines[await choose("Which run?", list(lines), field="ID")].id
 
 
 def run_row(run: Run) -> tuple[str, ...]:
@@ -94,29 +114,60 @@ def run_lines(run: Run) -> list[tuple[str, str]]:
 
 
 async def copy_logs(client: Client, run: str, *, follow: bool, attempt: int = 0) -> None:
-    """Copies what a run prints to our own streams, byte for byte."""
+    """Copies what a run prints to our own streams: byte for byte, but that its errors are red on a terminal."""
     request = TailLogsRequest(run=run, follow=follow, attempt=attempt)
-    async for answer in client.scheduler.tail_logs(request):
-        for chunk in answer.chunks:
-            # Beside the loop: a pager may wait longer than the server waits for an answer to its pings (40 s).
-            await asyncio.to_thread(_copy, chunk)
+    incomplete: list[int] = []
+    with _Copy() as copy:
+        async for answer in client.scheduler.tail_logs(request):
+            incomplete += answer.incomplete
+            for chunk in answer.chunks:
+                # Beside the loop: a pager may wait longer than the server waits for an answer to its pings (40 s).
+                await asyncio.to_thread(copy, chunk)
+    for number in incomplete:
+        typer.echo(f"[dts: the node of attempt {number} was lost: the end of its log may be missing]", err=True)
 
 
-def _copy(chunk: LogChunk) -> None:
-    stream = sys.stderr if chunk.stream is LogStream.STDERR else sys.stdout
-    if stream is None:  # closed by the caller
-        return
-    if chunk.cut_before:
-        stream.buffer.write(f"\n[dts: {chunk.cut_before} bytes cut here]\n".encode())
-    stream.buffer.write(chunk.content)
-    stream.buffer.flush()
+class _Copy:
+    """Copies pieces of a log. On a terminal standard error is red for as long as pieces of it follow each other:
+    a character may begin in one piece and end in the next.
+    """
+
+    def __init__(self) -> None:
+        shown = sys.stderr is not None and sys.stderr.isatty()
+        self._colored = shown and not os.environ.get("NO_COLOR")
+        self._red = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._paint(red=False)
+
+    def __call__(self, chunk: LogChunk) -> None:
+        error = chunk.stream is LogStream.STDERR
+        stream = sys.stderr if error else sys.stdout
+        if stream is None:  # closed by the caller
+            return
+        self._paint(red=error)
+        if chunk.cut_before:
+            stream.buffer.write(f"\n[dts: {chunk.cut_before} bytes cut here]\n".encode())
+        stream.buffer.write(chunk.content)
+        stream.buffer.flush()
+
+    def _paint(self, *, red: bool) -> None:
+        if self._colored and red is not self._red:
+            self._red = red
+            sys.stderr.buffer.write(RED if red else PLAIN)
+            sys.stderr.buffer.flush()
 
 
-async def end_of(client: Client, run: str) -> Run:
-    """Waits until a run is final."""
+async def end_of(client: Client, run: str, shown: Progress | None = None) -> Run:
+    """Waits until a run is final. shown: hears how it stands."""
     last: Run | None = None
     async for answer in client.scheduler.watch_run(WatchRunRequest(run=run)):
         last = answer.run
+        if shown is not None and last is not None:
+            shown.says(f"{last.id[:SHORT]} {last.task} {word(last.state)}{f' on {last.node}' if last.node else ''}")
     return last or (await client.scheduler.get_run(GetRunRequest(run=run))).run or Run()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from dts.cli.completion import tasks
 from dts.cli.output import FORMAT, Format, show
 from dts.cli.typers import single
 
@@ -12,9 +13,9 @@ app = single()
 
 @app.command()
 def schedule(
-    within: str = typer.Option("24h", help="How far to look ahead."),
-    task: str | None = typer.Option(None, "--task", metavar="NAME", help="Only this task."),
-    limit: int = typer.Option(100, min=1, max=10_000, help="At most so many."),
+    within: str = typer.Option("24h", metavar="DURATION", help="How far to look ahead."),
+    task: str | None = typer.Option(None, "--task", metavar="NAME", help="Only this task.", autocompletion=tasks),
+    limit: int = typer.Option(100, min=1, max=10_000, metavar="N", help="At most so many."),
     form: Format = FORMAT,
 ) -> None:
     """The coming ticks, oldest first."""

@@ -14,9 +14,15 @@ app = single()
 
 @app.command()
 def dev(
-    data: Path | None = typer.Option(None, help="Data directory. [default: DTS_DATA, or the usual place]"),
+    data: Path | None = typer.Option(
+        None, metavar="DIR", help="Data directory. [default: DTS_DATA, or the usual place]"
+    ),
     grpc: str | None = typer.Option(None, metavar="HOST:PORT", help="Serve gRPC here. [default: 127.0.0.1:7461]"),
-    http: str | None = typer.Option(None, metavar="HOST:PORT", help="Health pages here. [default: 127.0.0.1:7462]"),
+    http: str | None = typer.Option(
+        None,
+        metavar="HOST:PORT",
+        help="Serve the dashboard, health, metrics and the API as JSON here. [default: 127.0.0.1:7462]",
+    ),
     apply: list[Path] = typer.Option([], metavar="FILE", help="Apply this task file at the start; may be repeated."),
 ) -> None:
     """All roles and an embedded PostgreSQL, in the foreground.

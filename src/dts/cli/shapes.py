@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from enum import IntEnum
 from typing import Any
 
-from dts.cli.times import rfc3339, seconds
-from dts.pb.dts.v1 import Attempt, Capacity, ExplainTaskResponse, Node, Run, Schedule, Task, TaskSpec, Tick
-
-KINDS = ("container", "process", "noop")
-
-
-def word(member: IntEnum) -> str:
-    """An enum value in lower case; nothing for unspecified."""
-    return member.name.lower() if member and member.name else ""
-
-
-def lateness(run: Run) -> timedelta | None:
-    """How long after its instant a run started."""
-    return run.started_at - run.scheduled_at if run.started_at and run.scheduled_at else None
-
-
-def took(run: Run) -> timedelta | None:
-    """How long a run took."""
-    return run.finished_at - run.started_at if run.finished_at and run.started_at else None
+from dts.cli.times import seconds
+from dts.domain import kinds
+from dts.domain.words import lateness, rfc3339, schedule_words, timezone, took, word
+from dts.pb.dts.v1 import Attempt, Capacity, ExplainTaskResponse, Node, Run, Task, TaskSpec, Tick
 
 
 def run_shape(run: Run) -> dict[str, Any]:
@@ -109,9 +92,14 @@ def node_shape(node: Node) -> dict[str, Any]:
     return {
         "id": node.id,
         "hostname": node.hostname,
+        "role": node.role,
+        "platform": node.platform,
         "state": word(node.state),
+        "drain_note": node.drain_note,
         "labels": dict(node.labels),
+        "engine_labels": dict(node.engine_labels),
         "kinds": list(node.kinds),
+        "targets": list(node.targets),
         "capacity": capacity_shape(node.capacity),
         "used": capacity_shape(node.used),
         "running": node.running,
@@ -138,30 +126,11 @@ def explain_shape(found: ExplainTaskResponse) -> dict[str, Any]:
         "verdict": found.verdict,
         "reason": word(found.reason),
         "message": found.message,
+        "advice": found.advice,
         "steps": [{"step": step.step, "ok": step.ok, "detail": step.detail} for step in found.steps],
     }
 
 
 def kind_of(spec: TaskSpec) -> str:
     """The name of what a task runs."""
-    return next((name for name in KINDS if spec.kind and getattr(spec.kind, name) is not None), "")
-
-
-def timezone(schedule: Schedule | None) -> str | None:
-    """The zone of a schedule; None without a schedule."""
-    return None if schedule is None else schedule.timezone or "UTC"
-
-
-def schedule_words(schedule: Schedule | None) -> str:
-    """A schedule in a line, such as `0 3 * * *` or `every 5m`."""
-    from dts.domain.durations import format_duration
-
-    words = []
-    for rule in schedule.rules if schedule else []:
-        if rule.cron is not None:
-            words.append(rule.cron.expression)
-        elif rule.every is not None:
-            words.append(f"every {format_duration(rule.every.period or timedelta(0))}")
-        elif rule.at is not None:
-            words.append(f"at {rule.at.time}")
-    return "; ".join(words)
+    return kinds.kind_of(spec.kind)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from dts.cli.errors import Failed
+from dts.cli.ask import YES
 from dts.cli.output import FORMAT, Format, show, show_one
 from dts.cli.task_create import create
 from dts.cli.task_edit import edit, set_fields
@@ -19,7 +19,7 @@ app.command("create")(create)
 @app.command("list")
 def list_tasks(
     label: list[str] = typer.Option([], "--label", metavar="KEY=VALUE", help="Only tasks with this label."),
-    prefix: str = typer.Option("", help="Only tasks whose name begins so."),
+    prefix: str = typer.Option("", metavar="TEXT", help="Only tasks whose name begins so."),
     form: Format = FORMAT,
 ) -> None:
     """List tasks by name."""
@@ -35,7 +35,14 @@ def list_tasks(
     tasks = call(work)
     header = ("TASK", "SCHEDULE", "ZONE", "KIND", "STATE", "NEXT", "LAST RUN")
     empty = "no tasks; make one with `dts task create` or `dts apply -f FILE`"
-    show([task_shape(task) for task in tasks], [task_row(task) for task in tasks], header, form, empty=empty)
+    show(
+        [task_shape(task) for task in tasks],
+        [task_row(task) for task in tasks],
+        header,
+        form,
+        empty=empty,
+        spare=("KIND", "ZONE"),
+    )
 
 
 @app.command("show")
@@ -43,8 +50,8 @@ def show_task(name: str = NAME, form: Format = FORMAT) -> None:
     """Show a task with each policy that applies, and where it comes from."""
     from dts.cli.client import Client, call
     from dts.cli.shapes import task_shape
-    from dts.cli.taskfile_write import spec_document
     from dts.cli.tasks import named, task_lines
+    from dts.domain.taskfile_write import spec_document
     from dts.pb.dts.v1 import GetTaskRequest, GetTaskResponse, Task, TaskSpec
 
     async def work(client: Client) -> GetTaskResponse:
@@ -66,7 +73,10 @@ app.command("set")(set_fields)
 
 
 @app.command()
-def pause(name: str = NAME, note: str = typer.Option("", help="Why; shown wherever the task is shown.")) -> None:
+def pause(
+    name: str = NAME,
+    note: str = typer.Option("", metavar="TEXT", help="Why; `dts task show` and `dts explain` say it."),
+) -> None:
     """Let a task owe nothing until it is resumed."""
     from dts.cli.client import Client, call
     from dts.cli.tasks import named
@@ -98,19 +108,16 @@ def resume(name: str = NAME) -> None:
 
 
 @app.command()
-def delete(
-    name: str = NAME, yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask, as it does on a terminal.")
-) -> None:
+def delete(name: str = NAME, yes: bool = YES) -> None:
     """Delete a task; its history stays, and what runs goes on."""
-    from dts.cli.ask import confirmed
+    from dts.cli.ask import agreed
     from dts.cli.client import Client, call
     from dts.cli.tasks import named
     from dts.pb.dts.v1 import DeleteTaskRequest
 
     async def work(client: Client) -> str:
         task = await named(client, name)
-        if not yes and not await confirmed(f"Delete {task}?"):
-            raise Failed
+        await agreed(f"Delete {task}?", yes=yes)
         await client.tasks.delete_task(DeleteTaskRequest(task=task))
         return task
 
@@ -121,9 +128,10 @@ def delete(
 def history(name: str = NAME, form: Format = FORMAT) -> None:
     """List the versions of a task, newest first: who changed what, and when."""
     from dts.cli.client import Client, call
-    from dts.cli.taskfile_write import spec_document
     from dts.cli.tasks import named
-    from dts.cli.times import local, rfc3339
+    from dts.cli.times import local
+    from dts.domain.taskfile_write import spec_document
+    from dts.domain.words import rfc3339
     from dts.pb.dts.v1 import ListTaskVersionsRequest, TaskSpec, TaskVersion
 
     async def work(client: Client) -> list[TaskVersion]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dts.cli.ask import confirmed, on_terminal
+from dts.cli.completion import tasks
 from dts.cli.errors import USAGE, Failed, exit_code_of, say
 from dts.domain.errors import InvalidArgument
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from dts.pb.dts.v1 import Task, TaskSpec
 
 
-def edit(name: str = typer.Argument(None, metavar="[NAME]", help="Name or id.")) -> None:
+def edit(name: str = typer.Argument(None, metavar="[NAME]", help="Name or id.", autocompletion=tasks)) -> None:
     """Edit a definition in $VISUAL or $EDITOR. Stored only if nobody else changed the task meanwhile."""
     from dts.cli.client import call
     from dts.cli.tasks import named
@@ -37,7 +38,7 @@ def edit(name: str = typer.Argument(None, metavar="[NAME]", help="Name or id."))
 
 
 def set_fields(
-    name: str = typer.Argument(metavar="NAME", help="Name or id."),
+    name: str = typer.Argument(metavar="NAME", help="Name or id.", autocompletion=tasks),
     fields: list[str] = typer.Argument(
         metavar="FIELD=VALUE...", help="Such as timeout=30m or schedule.cron='0 4 * * *'; an empty value unsets."
     ),
@@ -45,8 +46,8 @@ def set_fields(
     """Change fields of a definition, by the names that a task file has."""
     from dts.cli.client import call
     from dts.cli.options import pairs
-    from dts.cli.taskfile import dump_document, load_task
-    from dts.cli.taskfile_write import spec_document
+    from dts.domain.taskfile import dump_document, load_task
+    from dts.domain.taskfile_write import spec_document
 
     changes = pairs(fields, field="FIELD=VALUE")
 
@@ -64,8 +65,8 @@ async def _edit(client: Client, task: Task) -> str:
     """Lets somebody edit until it is right, or until they give up."""
     import asyncio
 
-    from dts.cli.taskfile import dump_document, load_task
-    from dts.cli.taskfile_write import spec_document
+    from dts.domain.taskfile import dump_document, load_task
+    from dts.domain.taskfile_write import spec_document
 
     before = dump_document(spec_document(_spec_of(task)))
     with _kept_on_error(before) as file:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import typer
 
+from dts.cli.ask import YES, on_terminal
+from dts.cli.completion import tasks
 from dts.cli.errors import Failed, say
 from dts.cli.output import FORMAT, Format
 
-NAME = typer.Argument(None, metavar="[NAME]", help="Name or id; asked for on a terminal if missing.")
+NAME = typer.Argument(
+    None, metavar="[NAME]", help="Name or id; asked for on a terminal if missing.", autocompletion=tasks
+)
 
 
 def trigger(
@@ -15,13 +19,14 @@ def trigger(
     wait: bool = typer.Option(False, "--wait", help="Wait until it is over; exit code 1 if it did not succeed."),
     follow: bool = typer.Option(False, "--follow", "-f", help="Print what it prints, and wait."),
     param: list[str] = typer.Option([], "--param", metavar="KEY=VALUE", help="Passed as DTS_PARAM_KEY; repeatable."),
-    overlap: str | None = typer.Option(None, help="Instead of the task's own policy."),
+    overlap: str | None = typer.Option(None, metavar="POLICY", help="Instead of the task's own policy."),
 ) -> None:
     """Run a task now. Prints the id of the run. Never consumes a tick."""
     from uuid import UUID
 
     from dts.cli.client import Client, call
     from dts.cli.options import member, pairs
+    from dts.cli.progress import progress
     from dts.cli.runs import copy_logs, end_of, told
     from dts.cli.tasks import named
     from dts.pb.dts.v1 import Overlap, Run, RunState, TriggerTaskRequest
@@ -42,7 +47,8 @@ def trigger(
         say(f"run {run.id}")
         if follow:
             await copy_logs(client, run.id, follow=True)
-        return await end_of(client, run.id)
+        with progress("waiting") as shown:
+            return await end_of(client, run.id, shown)
 
     run = call(work)
     if follow or wait:
@@ -53,40 +59,53 @@ def trigger(
 
 def backfill(
     name: str = NAME,
-    since: str = typer.Option(..., help="The first instant that counts: RFC 3339, or 7d for so long ago."),
-    until: str = typer.Option("+0s", help="The first instant that no longer counts.", show_default="now"),
-    overlap: str | None = typer.Option(None, help="Instead of queue_all."),
+    since: str = typer.Option(
+        ..., metavar="TIME", help="The first instant that counts: RFC 3339, or 7d for so long ago."
+    ),
+    until: str = typer.Option(
+        "+0s", metavar="TIME", help="The first instant that no longer counts. [default: now]", show_default=False
+    ),
+    overlap: str | None = typer.Option(None, metavar="POLICY", help="Instead of queue_all."),
+    wait: bool = typer.Option(False, "--wait", help="Wait until all are over; exit code 1 if one did not succeed."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Say how many; make none."),
+    yes: bool = YES,
 ) -> None:
-    """Run the ticks of a past range, oldest first."""
+    """Run the ticks of a past range, oldest first. On a terminal it asks before."""
+    from dts.cli.backfilling import Backfill, backfilled
     from dts.cli.client import Client, call
     from dts.cli.options import member
     from dts.cli.tasks import named
     from dts.cli.times import past
-    from dts.pb.dts.v1 import BackfillTaskRequest, BackfillTaskResponse, Overlap
+    from dts.pb.dts.v1 import Overlap
 
-    async def work(client: Client) -> BackfillTaskResponse:
-        request = BackfillTaskRequest(
+    async def work(client: Client) -> Backfill:
+        return await backfilled(
+            client,
             task=await named(client, name),
             since=past(since, field="--since"),
             until=past(until, field="--until"),
             overlap=member(Overlap, overlap, field="--overlap"),
             dry_run=dry_run,
+            wait=wait,
+            yes=yes,
         )
-        return await client.scheduler.backfill_task(request)
 
     made = call(work)
-    print(f"{made.ticks} ticks" + (", nothing was run" if dry_run else f", {len(made.runs)} runs made"))
+    print(f"{made.ticks} ticks" + (", nothing was run" if dry_run else f", {made.runs} runs made"))
+    if wait and not dry_run:
+        print(f"{made.runs - made.unsuccessful} succeeded, {made.unsuccessful} did not")
+        if made.unsuccessful:
+            raise Failed
 
 
 def preview(
-    name: str | None = typer.Argument(None, metavar="[NAME]", help="A task; or give a schedule."),
+    name: str | None = typer.Argument(None, metavar="[NAME]", help="A task; or give a schedule.", autocompletion=tasks),
     cron: list[str] = typer.Option([], "--cron", metavar="EXPRESSION", help="A cron expression."),
     every: list[str] = typer.Option([], "--every", metavar="DURATION", help="An interval."),
     at: list[str] = typer.Option([], "--at", metavar="TIME", help="One instant."),
-    timezone: str = typer.Option("", help="IANA zone, such as Europe/Zurich. [default: UTC]"),
-    dialect: str | None = typer.Option(None, help="dts, cronie or robfig."),
-    count: int = typer.Option(10, "-n", min=1, max=1000, help="How many ticks."),
+    timezone: str = typer.Option("", metavar="ZONE", help="IANA zone, such as Europe/Zurich. [default: UTC]"),
+    dialect: str | None = typer.Option(None, metavar="DIALECT", help="dts, cronie or robfig."),
+    count: int = typer.Option(10, "-n", min=1, max=1000, metavar="N", help="How many ticks."),
     after: str | None = typer.Option(None, metavar="TIME", help="Ticks after this time. [default: now]"),
     form: Format = FORMAT,
 ) -> None:
@@ -94,21 +113,20 @@ def preview(
     from dts.cli.client import Client, call
     from dts.cli.options import schedule_of
     from dts.cli.previews import show_preview
+    from dts.cli.tasks import named
     from dts.cli.times import instant
     from dts.domain.errors import InvalidArgument
     from dts.pb.dts.v1 import PreviewScheduleRequest, PreviewScheduleResponse
 
     schedule = schedule_of(cron, every, at, timezone=timezone, dialect=dialect)
-    if (schedule is None) == (name is None):
+    if (schedule and name) or not (schedule or name or on_terminal()):
         raise InvalidArgument.of("NAME", "preview.what", "give the name of a task, or one of --cron, --every and --at")
-    request = PreviewScheduleRequest(
-        task=name or "",
-        schedule=schedule,
-        count=count,
-        after=instant(after, field="--after") if after else None,
-    )
+    start = instant(after, field="--after") if after else None
 
     async def work(client: Client) -> PreviewScheduleResponse:
-        return await client.tasks.preview_schedule(request)
+        task = "" if schedule else await named(client, name)
+        return await client.tasks.preview_schedule(
+            PreviewScheduleRequest(task=task, schedule=schedule, count=count, after=start)
+        )
 
     show_preview(call(work), form)

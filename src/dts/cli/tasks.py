@@ -8,9 +8,10 @@ from typing import Any
 
 from dts.cli.ask import choose, missing, on_terminal
 from dts.cli.client import Client
-from dts.cli.shapes import kind_of, schedule_words, timezone, word
-from dts.cli.taskfile_write import spec_document
+from dts.cli.shapes import kind_of
 from dts.cli.times import local
+from dts.domain.taskfile_write import spec_document
+from dts.domain.words import schedule_words, timezone, word
 from dts.pb.dts.v1 import EffectiveValue, ListTasksRequest, Task, TaskSpec
 
 PAGE = 1000
@@ -99,8 +100,16 @@ def _texts(value: Any) -> list[str]:
     """A value of a task file as lines; a script has as many as it is written in."""
     if isinstance(value, dict):
         return [f"{key}={shlex.quote(text)}" for key, text in sorted(value.items())]
-    if isinstance(value, list) and isinstance(value[0], dict):
-        return [f"{m['volume']} at {m['target']}{', read-only' if m.get('read_only') else ''}" for m in value]
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        return [_file(item) for item in value]
     if isinstance(value, list):
-        return shlex.join(value).split("\n")
+        return shlex.join(str(item) for item in value).split("\n")
     return ["yes" if value is True else str(value)]
+
+
+def _file(item: Any) -> str:
+    """A volume, secret or config and where it is; one without a place stands for itself."""
+    if not isinstance(item, dict):
+        return str(item)
+    name = item.get("volume") or item.get("name")
+    return f"{name} at {item['target']}{', read-only' if item.get('read_only') else ''}"

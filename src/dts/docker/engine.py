@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 from aiodocker import Docker
 
-from dts.docker.errors import asked
+from dts.docker.errors import asked, sentence
 from dts.docker.logs import Demultiplexer, Piece
 from dts.docker.values import (
     Container,
     Event,
     Image,
     Listed,
+    Membership,
     Usage,
     read_container,
     read_event,
     read_image,
     read_listed,
+    read_membership,
     read_usage,
 )
 from dts.domain.errors import DeadlineExceeded, DtsError, InvalidArgument, Unavailable
+from dts.domain.image import whole_name
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 
@@ -110,6 +114,11 @@ class Engine:
             return f"no Docker engine answers at {self.host}: {why}"
         return "" if version.get("Os") == "linux" else f"the engine at {self.host} runs no Linux containers"
 
+    async def membership(self) -> Membership:
+        """What the engine is in its Swarm, and what it is labelled with."""
+        async with asked("describe itself", within=PING_SECONDS):
+            return read_membership(await self.call("GET", "info"))
+
     def started_at(self) -> datetime | None:
         """When the engine was started, by the file with its process id; None where that cannot be seen."""
         parts = urlsplit(self.host)
@@ -120,6 +129,22 @@ class Engine:
         except OSError:
             return None
 
+    async def lets_in(self) -> bool:
+        """Whether it takes new connections: an engine that stops takes none before it stops what it runs."""
+        parts = urlsplit(self.host)
+        opening = (
+            asyncio.open_unix_connection(parts.path)
+            if parts.scheme == "unix"
+            else asyncio.open_connection(parts.hostname, parts.port)
+        )
+        try:
+            async with asyncio.timeout(PING_SECONDS):
+                _, writer = await opening
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        return True
+
     # -- images
 
     async def image(self, reference: str) -> Image:
@@ -129,13 +154,35 @@ class Engine:
             NotFound: it has none.
         """
         async with asked("describe the image", within=CALL_SECONDS):
-            return read_image(await self._docker.images.inspect(reference))
+            return read_image(await self._docker.images.inspect(whole_name(reference)))
 
-    async def pull(self, reference: str) -> None:
-        """Pulls an image; errors that come in the midst of it are raised too."""
-        async with asked("pull the image", within=PULL_SILENCE_SECONDS) as limit:
-            async for _ in self._docker.images.pull(reference, stream=True):
-                limit.reschedule(asyncio.get_running_loop().time() + PULL_SILENCE_SECONDS)
+    async def pull(self, reference: str, *, login: Mapping[str, str] | None = None) -> None:
+        """Pulls an image; errors that come in the midst of it are raised too.
+
+        Args:
+            reference: of the image.
+            login: for its registry: username and password, or identitytoken; and serveraddress.
+        """
+        params = {"fromImage": whole_name(reference)}
+        clock = asyncio.get_running_loop().time
+        # aiodocker takes a connection that breaks for the end, and refuses logins for the Docker Hub's own images.
+        async with (
+            asked("pull the image", within=PULL_SILENCE_SECONDS) as limit,
+            await self.open("POST", "images/create", params, headers=login_header(login)) as response,
+        ):
+            async for line in response.content:
+                limit.reschedule(clock() + PULL_SILENCE_SECONDS)
+                if line.strip() and (words := json.loads(line).get("error")):
+                    raise Unavailable(sentence(words))
+
+    async def network_name(self, network: str) -> str:
+        """The name of a network, by name or id.
+
+        Raises:
+            NotFound: there is none.
+        """
+        async with asked("describe the network", within=CALL_SECONDS):
+            return str((await self.call("GET", f"networks/{quote(network, safe='')}"))["Name"])
 
     # -- containers
 
@@ -158,7 +205,7 @@ class Engine:
     async def watch(self, container: str) -> ExitWatch:
         """Begins to wait for the next end of a container; returns once the engine has begun to wait."""
         async with asked("watch the container", within=CALL_SECONDS):
-            response = await self._open("POST", f"containers/{container}/wait", {"condition": "next-exit"})
+            response = await self.open("POST", f"containers/{container}/wait", {"condition": "next-exit"})
         return ExitWatch(response)
 
     async def gone(self, container: str, *, within: float = CALL_SECONDS) -> None:
@@ -215,7 +262,7 @@ class Engine:
         params = {"stream": "0", "one-shot": "1"}
         async with (
             asked("measure the container", within=CALL_SECONDS),
-            await self._open("GET", f"containers/{container}/stats", params) as response,
+            await self.open("GET", f"containers/{container}/stats", params) as response,
         ):
             return read_usage(await response.json())
 
@@ -227,10 +274,15 @@ class Engine:
             since: seconds since the epoch, with up to nine decimals.
             follow: go on while it runs.
         """
+        async for pieces in self.printed(f"containers/{container}/logs", since=since, follow=follow):
+            yield pieces
+
+    async def printed(self, path: str, *, since: str, follow: bool) -> AsyncGenerator[list[Piece]]:
+        """The log that a path of the engine's answers with; for the rest see `logs`."""
         params = {"stdout": "1", "stderr": "1", "timestamps": "1", "since": since, "follow": str(int(follow))}
         demultiplexer = Demultiplexer()
         async with asked("show the log", within=CALL_SECONDS):
-            response = await self._open("GET", f"containers/{container}/logs", params)
+            response = await self.open("GET", path, params)
         async with response:
             while data := await _read(response):
                 if pieces := demultiplexer.feed(data):
@@ -248,17 +300,49 @@ class Engine:
         with suppress(DeadlineExceeded):
             async with (
                 asked("tell what happened", within=PING_SECONDS),
-                await self._open("GET", "events", params) as response,
+                await self.open("GET", "events", params) as response,
             ):
                 async for line in response.content:
                     events.append(read_event(json.loads(line)))  # noqa: PERF401 - what came before the limit counts
         return events
 
-    async def _open(self, method: str, path: str, params: Mapping[str, str]) -> aiohttp.ClientResponse:
-        """The beginning of an answer that is read as it comes."""
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        data: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """One question in JSON, for those around this that know errors and limits."""
+        return await self._docker._query_json(  # noqa: SLF001 - services as values would lose what a copy must keep
+            path, method, params=dict(params or {}), data=data, headers=headers, timeout=None
+        )
+
+    async def open(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        data: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> aiohttp.ClientResponse:
+        """The beginning of an answer that is read as it comes, for those around this that know errors and limits."""
         # aiodocker reads logs as text, loses which stream they came from, and hides when a wait has begun.
-        async with self._docker._query(path, method, params=params, timeout=None) as response:  # noqa: SLF001
+        body = None if data is None else json.dumps(data)
+        said = {**(headers or {}), **({} if data is None else {"Content-Type": "application/json"})}
+        query = self._docker._query(path, method, params=params, data=body, headers=said, timeout=None)  # noqa: SLF001
+        async with query as response:
             return response
+
+
+def login_header(login: Mapping[str, str] | None) -> dict[str, str]:
+    """How an engine is told the login for a registry."""
+    if login is None:
+        return {}
+    return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(dict(login)).encode()).decode("ascii")}
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

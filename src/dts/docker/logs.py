@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -33,18 +32,21 @@ class Demultiplexer:
     def feed(self, data: bytes) -> list[Piece]:
         """The pieces that are complete by now."""
         self._buffer += data
-        return [piece for stream, frame in self._frames() if (piece := _piece(stream, frame))]
+        return [piece for stream, frame in frames(self._buffer) if (piece := _piece(stream, frame))]
 
-    def _frames(self) -> Iterator[tuple[int, bytes]]:
-        at, buffer = 0, self._buffer
-        while len(buffer) - at >= _HEADER.size:
-            stream, length = _HEADER.unpack_from(buffer, at)
-            begin = at + _HEADER.size
-            if len(buffer) - begin < length:
-                break
-            at = begin + length
-            yield stream, bytes(buffer[begin:at])
-        del buffer[:at]
+
+def frames(buffer: bytearray) -> list[tuple[int, bytes]]:
+    """Takes the frames that are complete out of a buffer: their streams and contents."""
+    at, found = 0, []
+    while len(buffer) - at >= _HEADER.size:
+        stream, length = _HEADER.unpack_from(buffer, at)
+        begin = at + _HEADER.size
+        if len(buffer) - begin < length:
+            break
+        at = begin + length
+        found.append((stream, bytes(buffer[begin:at])))
+    del buffer[:at]
+    return found
 
 
 def _piece(stream: int, frame: bytes) -> Piece | None:

@@ -69,6 +69,24 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Membership:
+    """What an engine is in its Swarm.
+
+    node_id: empty if it is in none. manager: whether it may be asked about the Swarm. labels: of the engine itself.
+    """
+
+    name: str
+    node_id: str
+    manager: bool
+    labels: Mapping[str, str]
+
+    @property
+    def role(self) -> str:
+        """Worker or manager; empty where there is no Swarm."""
+        return ("manager" if self.manager else "worker") if self.node_id else ""
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened to a container."""
 
@@ -109,6 +127,19 @@ def read_usage(data: Mapping[str, Any]) -> Usage:
     nanoseconds = data.get("cpu_stats", {}).get("cpu_usage", {}).get("total_usage", 0)
     memory = data.get("memory_stats", {})
     return Usage(timedelta(microseconds=nanoseconds // 1000), memory.get("max_usage") or memory.get("usage") or 0)
+
+
+def read_membership(data: Mapping[str, Any]) -> Membership:
+    """What `info` answers."""
+    swarm = data.get("Swarm") or {}
+    active = swarm.get("LocalNodeState") == "active"
+    labels = (label.partition("=") for label in data.get("Labels") or ())
+    return Membership(
+        name=data.get("Name", ""),
+        node_id=swarm.get("NodeID", "") if active else "",
+        manager=active and bool(swarm.get("ControlAvailable")),
+        labels={name: value for name, _, value in labels},
+    )
 
 
 def read_event(data: Mapping[str, Any]) -> Event:

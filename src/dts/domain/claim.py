@@ -10,15 +10,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from dts.domain.placement import Need, Refusal, Room, choose
+from dts.domain.placement import Crowd, Fleet, Need, Refusal, Room, choose, refusal
 from dts.domain.policies import Effective
-from dts.pb.dts.v1 import Overlap, Reason, RunState
+from dts.pb.dts.v1 import Node, Overlap, Reason, RunState
 
 PLACE_AGAIN = timedelta(seconds=1)
 """When a run that no node can take is looked at again."""
 
 GROUP_AGAIN = timedelta(milliseconds=500)
 """When a run whose group is full is looked at again."""
+
+
+Place = tuple[UUID, str]
+"""A task, and the node whose runs of it share places; no node where all share them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,8 @@ class Candidate:
     overlap: the policy that applies, a request's own included.
     locked: nobody else decides on the runs of its task (and group) at this moment.
     last_node: where its previous attempt ran; another one is preferred.
+    meant_for: the node that an earlier claim left it to.
+    pinned: the node that alone may have it; empty: any. Places are places on that node.
     """
 
     run_id: UUID
@@ -43,6 +49,13 @@ class Candidate:
     locked: bool = True
     from_backfill: bool = False
     last_node: str = ""
+    meant_for: str | None = None
+    pinned: str = ""
+
+    @property
+    def place(self) -> Place:
+        """Whose places it needs one of."""
+        return self.task_id, self.pinned
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +97,22 @@ class Defer:
 
 
 @dataclass(frozen=True, slots=True)
+class Leave:
+    """Leave it to the replica that has this node."""
+
+    run_id: UUID
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class FanOut:
+    """Every one of these nodes has a run of its own."""
+
+    run_id: UUID
+    nodes: list[Node]
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """It is over without having started."""
 
@@ -108,6 +137,8 @@ class Verdicts:
 
     assign: list[Assign] = field(default_factory=list)
     defer: list[Defer] = field(default_factory=list)
+    leave: list[Leave] = field(default_factory=list)
+    fan_out: list[FanOut] = field(default_factory=list)
     end: list[End] = field(default_factory=list)
     make_room: list[MakeRoom] = field(default_factory=list)
 
@@ -117,20 +148,30 @@ class Situation:
     """What stands around the candidates; updated as verdicts are reached.
 
     lead: runs that start within this time are claimed ahead.
+    here, elsewhere: the nodes of the rooms, and those that other replicas have.
+    live: how many live runs tasks that are to be spread have, by task and node.
     """
 
     now: datetime
     lead: timedelta
     rooms: list[Room]
-    holders: dict[UUID, list[Holder]]
-    queues: dict[UUID, Queue]
+    holders: dict[Place, list[Holder]]
+    queues: dict[Place, Queue]
     groups: dict[str, set[int]]
+    here: Fleet = field(default_factory=lambda: Fleet([]))
+    elsewhere: Fleet = field(default_factory=lambda: Fleet([]))
+    live: dict[UUID, dict[str, int]] = field(default_factory=dict)
+
+    def crowd(self, task_id: UUID) -> Crowd:
+        """Where the live runs of a task are."""
+        return Crowd([*self.here.nodes, *self.elsewhere.nodes], self.live.get(task_id, {}))
 
 
 def decide(candidates: list[Candidate], situation: Situation) -> Verdicts:
-    """One verdict for each candidate, in their order; a candidate that is not locked gets none."""
+    """One verdict for each candidate, the oldest first; a candidate that is not locked gets none."""
     verdicts = Verdicts()
-    for candidate in candidates:
+    # A tick that was put off to its instant can be claimed at the same moment as the next one is ahead of its own.
+    for candidate in sorted(candidates, key=lambda candidate: candidate.not_before):
         if candidate.locked:
             _decide_one(candidate, situation, verdicts)
     return verdicts
@@ -138,7 +179,10 @@ def decide(candidates: list[Candidate], situation: Situation) -> Verdicts:
 
 def _decide_one(candidate: Candidate, situation: Situation, verdicts: Verdicts) -> None:
     if candidate.start_by <= situation.now:
-        verdicts.end.append(expired(candidate.run_id, candidate.need, situation.rooms))
+        verdicts.end.append(expired(candidate, situation))
+        return
+    if candidate.need.every and not candidate.pinned and not candidate.last_node:
+        _fan_out(candidate, situation, verdicts)
         return
     slot = _free_slot(candidate, situation.holders)
     if slot is None and candidate.overlap is not Overlap.ALLOW:
@@ -149,30 +193,102 @@ def _decide_one(candidate: Candidate, situation: Situation, verdicts: Verdicts) 
         message = f"group {candidate.policies.group} is full: {candidate.policies.group_limit} runs are live"
         verdicts.defer.append(Defer(candidate.run_id, situation.now + situation.lead + GROUP_AGAIN, message))
         return
-    room = choose(candidate.need, situation.rooms, avoid=candidate.last_node)
+    if there := _node_elsewhere(candidate, situation):
+        _count(candidate, there, situation)
+        verdicts.leave.append(Leave(candidate.run_id, there))
+        return
+    room = _room(candidate, situation)
     if isinstance(room, Refusal):
         verdicts.defer.append(Defer(candidate.run_id, situation.now + situation.lead + PLACE_AGAIN, room.message))
         return
     room.take(candidate.need)
     _hold(candidate, slot, group_slot, situation)
+    _count(candidate, room.node.id, situation)
     verdicts.assign.append(Assign(candidate, room.node.id, slot, group_slot))
 
 
-def expired(run_id: UUID, need: Need, rooms: list[Room]) -> End:
+def _fan_out(candidate: Candidate, situation: Situation, verdicts: Verdicts) -> None:
+    """To the nodes that could take it now, whatever their room; each of the runs then waits for its own node."""
+    nodes = [node for fleet in (situation.here, situation.elsewhere) for node in fleet.named(fleet.fit(candidate.need))]
+    if nodes:
+        verdicts.fan_out.append(FanOut(candidate.run_id, sorted(nodes, key=lambda node: node.id)))
+        return
+    words = refusal(candidate.need, situation.rooms, situation.elsewhere.nodes)
+    verdicts.defer.append(Defer(candidate.run_id, situation.now + situation.lead + PLACE_AGAIN, words))
+
+
+def _count(candidate: Candidate, node_id: str, situation: Situation) -> None:
+    """Later candidates of the batch keep away from where this one goes."""
+    if candidate.need.spread:
+        live = situation.live.setdefault(candidate.task_id, {})
+        live[node_id] = live.get(node_id, 0) + 1
+
+
+def _room(candidate: Candidate, situation: Situation) -> Room | Refusal:
+    return choose(
+        candidate.need,
+        _rooms(candidate, situation),
+        avoid=candidate.last_node,
+        turn=candidate.run_id.int,
+        crowd=situation.crowd(candidate.task_id),
+        others=[node for node in situation.elsewhere.nodes if candidate.pinned in {"", node.id}],
+    )
+
+
+def _rooms(candidate: Candidate, situation: Situation) -> list[Room]:
+    return [room for room in situation.rooms if candidate.pinned in {"", room.node.id}]
+
+
+def _node_elsewhere(candidate: Candidate, situation: Situation) -> str | None:
+    """The node of another replica that shall have it; None if it is for one of ours.
+
+    Each replica sees only its own nodes, and the first to look would take everything: the run's id, which is as good
+    as chance, says which of all nodes it is for. Left to another once, a run stays with whoever takes it up next.
+    """
+    if candidate.pinned or candidate.meant_for is not None or not situation.elsewhere.nodes:
+        return None
+    need, number = candidate.need, candidate.run_id.int
+    there = situation.elsewhere.fit(need)
+    if candidate.last_node in there:
+        there = [node for node in there if node != candidate.last_node]
+    if not there:
+        return None
+    here, there = _most_liked(candidate, situation, situation.here.fit(need), there)
+    ours = number % (len(here) + len(there)) < len(here)
+    if not there or (ours and isinstance(_room(candidate, situation), Room)):
+        return None
+    return there[number % len(there)]
+
+
+def _most_liked(
+    candidate: Candidate, situation: Situation, here: list[str], there: list[str]
+) -> tuple[list[str], list[str]]:
+    """Of nodes here and elsewhere those that the task likes best, all where it does not care."""
+    need = candidate.need
+    if not (need.prefer or need.spread):
+        return here, there
+    crowd = situation.crowd(candidate.task_id)
+    known = [*situation.here.named(here), *situation.elsewhere.named(there)]
+    merits = {node.id: crowd.merit(need, node) for node in known}
+    best = max(merits.values())
+    return [node for node in here if merits[node] == best], [node for node in there if merits[node] == best]
+
+
+def expired(candidate: Candidate, situation: Situation) -> End:
     """A run that could not start before its start deadline."""
-    room = choose(need, rooms)
+    room = _room(candidate, situation)
     if isinstance(room, Refusal):
-        return End(
-            run_id, RunState.FAILED, Reason.NO_NODE, f"no node took it before its start deadline: {room.message}"
-        )
-    return End(run_id, RunState.FAILED, Reason.START_DEADLINE, "it could not start before its start deadline")
+        message = f"no node took it before its start deadline: {room.message}"
+        return End(candidate.run_id, RunState.FAILED, Reason.NO_NODE, message)
+    message = "it could not start before its start deadline"
+    return End(candidate.run_id, RunState.FAILED, Reason.START_DEADLINE, message)
 
 
-def _free_slot(candidate: Candidate, holders: Mapping[UUID, list[Holder]]) -> int | None:
+def _free_slot(candidate: Candidate, holders: Mapping[Place, list[Holder]]) -> int | None:
     """The place it holds, or the lowest free one; None if there is none or none is needed."""
     if candidate.slot is not None or candidate.overlap is Overlap.ALLOW:
         return candidate.slot
-    taken = {holder.slot for holder in holders.get(candidate.task_id, ())}
+    taken = {holder.slot for holder in holders.get(candidate.place, ())}
     return next((slot for slot in range(candidate.policies.max_parallel) if slot not in taken), None)
 
 
@@ -187,20 +303,20 @@ def _hold(candidate: Candidate, slot: int | None, group_slot: int | None, situat
     """Later candidates of the batch must see the places as taken."""
     if slot is not None and candidate.slot is None:
         holder = Holder(candidate.run_id, slot, RunState.ASSIGNED, recalled=False)
-        situation.holders.setdefault(candidate.task_id, []).append(holder)
+        situation.holders.setdefault(candidate.place, []).append(holder)
     if group_slot is not None:
         situation.groups.setdefault(candidate.policies.group, set()).add(group_slot)
 
 
 def _blocked(candidate: Candidate, situation: Situation, verdicts: Verdicts) -> None:
     """Earlier runs fill the task's places."""
-    holders = situation.holders[candidate.task_id]
+    holders = situation.holders[candidate.place]
     blocker = holders[0].run_id
     if candidate.not_before > situation.now:
         # Who blocks now may be gone by then: a claim takes it up again at its instant, not ahead of it.
         verdicts.defer.append(Defer(candidate.run_id, candidate.not_before + situation.lead, "", blocker))
         return
-    queue = situation.queues.setdefault(candidate.task_id, Queue())
+    queue = situation.queues.setdefault(candidate.place, Queue())
     match candidate.overlap:
         case Overlap.QUEUE_ONE if queue.length == 0:
             _wait(candidate, blocker, queue, verdicts)

@@ -30,6 +30,9 @@ _ALLOWED = (
 )
 _LONGEST = 256
 
+WEIGHT = 100
+"""The largest weight of a preference."""
+
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
@@ -41,7 +44,7 @@ class Constraint:
 
     def matches(self, node: Node) -> bool:
         """Whether the node meets it."""
-        held = self._of(node)
+        held = value_of(self.key, node)
         same = held is not None and held.casefold() == self.value.casefold()
         return same is self.equal
 
@@ -49,20 +52,30 @@ class Constraint:
         """What is wrong with a node that does not meet it, as a verb phrase: `lacks label disk=ssd`."""
         name, is_label = self._name()
         if not self.equal:
-            return f"has {name}={self._of(node)}"
+            return f"has {name}={value_of(self.key, node)}"
         return f"lacks label {name}={self.value}" if is_label else f"is not {name}={self.value}"
-
-    def _of(self, node: Node) -> str | None:
-        for prefix, labels in _LABELS.items():
-            if self.key.startswith(prefix):
-                return labels(node).get(self.key.removeprefix(prefix))
-        return _FIELDS[self.key](node)
 
     def _name(self) -> tuple[str, bool]:
         for prefix in _LABELS:
             if self.key.startswith(prefix):
                 return self.key.removeprefix(prefix), True
         return self.key.removeprefix("node."), False
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """A condition that a node should meet, and how much it weighs beside others."""
+
+    constraint: Constraint
+    weight: int = 1
+
+
+def value_of(key: str, node: Node) -> str | None:
+    """What a node has under the key of a constraint; None for a label that it lacks."""
+    for prefix, labels in _LABELS.items():
+        if key.startswith(prefix):
+            return labels(node).get(key.removeprefix(prefix))
+    return _FIELDS[key](node)
 
 
 def parse_constraint(text: str) -> Constraint:
@@ -80,6 +93,33 @@ def parse_constraint(text: str) -> Constraint:
     if not _KEY.fullmatch(key) or not _VALUE.fullmatch(value):
         raise ValueError("key and value begin with a letter or digit, such as node.labels.disk==ssd")
     return Constraint(_known(key), value, operator == "==")
+
+
+def parse_preference(text: str) -> Preference:
+    """Reads a condition, with its weight before it where it is not 1: `5*node.labels.disk==ssd`.
+
+    Raises:
+        ValueError: it is none; the message says what is allowed.
+    """
+    match = re.fullmatch(r"\s*(\d{1,9})\s*\*(.*)", text, re.DOTALL | re.ASCII)
+    if match is None:
+        return Preference(parse_constraint(text))
+    weight = int(match[1])
+    if not 1 <= weight <= WEIGHT:
+        raise ValueError(f"a weight is from 1 to {WEIGHT}, written before the condition: 5*node.labels.disk==ssd")
+    return Preference(parse_constraint(match[2]), weight)
+
+
+def parse_attribute(text: str) -> str:
+    """Reads what a constraint may be about, such as `node.labels.zone`.
+
+    Raises:
+        ValueError: it is nothing of the kind; the message says what is allowed.
+    """
+    key = text.strip()
+    if len(key) > _LONGEST or not _KEY.fullmatch(key):
+        raise ValueError(f"is one of {_ALLOWED}")
+    return _known(key)
 
 
 def _known(key: str) -> str:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from dts.domain.constraints import parse_constraint
+from dts.domain.constraints import parse_attribute, parse_constraint, parse_preference
+from dts.domain.kinds import kind_of, target_of
 from dts.domain.placement import Need
 from dts.domain.policies import Effective, effective
-from dts.domain.schedule import CompiledSchedule, compile_schedule
-from dts.pb.dts.v1 import Kind, Overlap, Resources, TaskSpec, WorkSpec
-
-KINDS = ("container", "process", "noop")
-"""The kinds of work, by the names of their fields in Kind."""
+from dts.domain.schedule import CompiledSchedule, schedule_of
+from dts.pb.dts.v1 import NodeChoice, Overlap, Resources, TaskSpec, WorkSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +39,35 @@ def compile_definition(task_id: UUID, version: int, spec: TaskSpec) -> Definitio
         InvalidArgument: its schedule cannot be read (any more): the zone database may have changed.
     """
     policies = effective(spec.policies)
-    kind = kind_of(spec.kind)
     return Definition(
         task_id=task_id,
         version=version,
         spec=spec,
         policies=policies,
-        schedule=compile_schedule(spec.schedule, key=spec.name) if spec.schedule else None,
-        need=Need(
-            kind=kind,
-            constraints=tuple(parse_constraint(text) for text in policies.constraints),
-            cpus=policies.cpus,
-            memory=policies.memory,
-            weightless=kind == "noop",
-        ),
+        schedule=schedule_of(spec),
+        need=need_of(spec),
         work=bytes(_work_spec(task_id, version, spec, policies)),
         serial=policies.overlap is not Overlap.ALLOW or bool(policies.group),
     )
 
 
-def kind_of(kind: Kind | None) -> str:
-    """The name of the kind that is set; empty if none is."""
-    return next((name for name in KINDS if kind is not None and getattr(kind, name) is not None), "")
+def need_of(spec: TaskSpec) -> Need:
+    """What runs of a task need of their nodes."""
+    policies, kind = effective(spec.policies), kind_of(spec.kind)
+    # A service runs where the Swarm puts it: any manager will do to ask for it, and nothing of that manager is taken.
+    if kind == "service":
+        return Need(kind=kind)
+    return Need(
+        kind=kind,
+        constraints=tuple(parse_constraint(text) for text in policies.constraints),
+        prefer=tuple(parse_preference(text) for text in policies.prefer),
+        spread=tuple(parse_attribute(text) for text in policies.spread),
+        cpus=policies.cpus,
+        memory=policies.memory,
+        weightless=kind == "noop",
+        target=target_of(spec.kind),
+        every=policies.node is NodeChoice.EVERY,
+    )
 
 
 def _work_spec(task_id: UUID, version: int, spec: TaskSpec, policies: Effective) -> WorkSpec:
@@ -74,4 +79,5 @@ def _work_spec(task_id: UUID, version: int, spec: TaskSpec, policies: Effective)
         timeout=policies.timeout,
         stop_grace=policies.stop_grace,
         resources=Resources(cpus=policies.cpus, memory=policies.memory),
+        constraints=list(policies.constraints) if kind_of(spec.kind) == "service" else [],
     )

@@ -2,52 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
+from collections.abc import Sequence
+from datetime import timedelta
 
-from dts.domain.durations import format_duration
+from dts.domain.definition import need_of
+from dts.domain.explain_facts import Facts, clock_step, deleted_words, note, short_span, standing_step, when
+from dts.domain.explain_instant import never, not_due
+from dts.domain.explain_words import (
+    EXCLUDED_ADVICE,
+    SENTENCE,
+    advice_for,
+    final_sentence,
+    late_words,
+    sentence,
+    verdict_of,
+)
+from dts.domain.placement import COULD, in_full, standing, summary
 from dts.domain.runs import FINAL
-from dts.domain.schedule import CompiledSchedule, Tick
-from dts.pb.dts.v1 import ExplainStep, ExplainTaskResponse, Node, NodeState, Reason, Run, RunState, Task
-
-SENTENCE = {
-    Reason.OK: "it succeeded",
-    Reason.EXIT_CODE: "its command ended with an error",
-    Reason.TIMEOUT: "it ran longer than its timeout and was stopped",
-    Reason.OOM_KILLED: "the kernel killed it because it used more memory than it may",
-    Reason.CANCELLED: "it was cancelled",
-    Reason.REPLACED: "a later run of the task took its place",
-    Reason.START_DEADLINE: "it could not start before its start deadline",
-    Reason.IMAGE_PULL: "its image could not be pulled",
-    Reason.NO_NODE: "no node could take it before its start deadline",
-    Reason.NODE_LOST: "its node was lost",
-    Reason.ENGINE_ERROR: "the node could not start it",
-    Reason.SKIPPED_OVERLAP: "an earlier run was not over",
-    Reason.SKIPPED_PAUSED: "the task was paused",
-    Reason.MISSED: "nothing could run at that time",
-    Reason.EXCLUDED: "the schedule excludes the date",
-    Reason.QUEUE_FULL: "too many runs waited already",
-    Reason.DROPPED_CAP: "more ticks were to be caught up than catchup_max allows",
-    Reason.INVALID: "the node found its definition impossible to run",
-    Reason.POLICY_DENIED: "the node's policy forbids it",
-}
-"""One sentence for each reason."""
-
-SAID_BY_MESSAGE = {Reason.SKIPPED_OVERLAP, Reason.QUEUE_FULL, Reason.REPLACED}
-"""Reasons whose message says all of it, with the run that was in the way."""
-
-VERDICT = {
-    RunState.SUCCEEDED: "ran",
-    RunState.FAILED: "failed",
-    RunState.TIMED_OUT: "failed",
-    RunState.CANCELLED: "cancelled",
-    RunState.SKIPPED: "skipped",
-    RunState.RUNNING: "running",
-    RunState.ASSIGNED: "waiting",
-    RunState.PENDING: "waiting",
-    RunState.UNKNOWN: "unknown",
-}
+from dts.domain.schedule import Tick
+from dts.pb.dts.v1 import ExplainStep, ExplainTaskResponse, Node, Reason, Run, RunState, Task, Trigger
 
 NO_ROW = ExplainStep(step="ledger", ok=False, detail="no row stands for this tick")
 
@@ -55,27 +28,11 @@ LATE_AFTER = timedelta(seconds=5)
 """A tick that is older than this and not in the ledger is missing there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known about the question.
-
-    at: the instant asked for; None for the latest.
-    tick: the tick at or before it; None if there is none.
-    run: the row that stands for it.
-    """
-
-    task: Task
-    schedule: CompiledSchedule | None
-    now: datetime
-    at: datetime | None
-    tick: Tick | None
-    run: Run | None
-    nodes: list[Node]
-
-
 def explain(facts: Facts) -> ExplainTaskResponse:
-    """The answer: a verdict in a word, a sentence, and the chain of steps."""
-    steps = [_schedule_step(facts), *_pause_step(facts)]
+    """The answer: a verdict in a word, a sentence, what to do, and the chain of steps."""
+    if facts.run is None and facts.tick is None and facts.at is not None and facts.schedule is not None:
+        return not_due(facts)
+    steps = [_schedule_step(facts), *clock_step(facts), *standing_step(facts)]
     if facts.run is not None:
         return _of_run(facts, facts.run, steps)
     return _without_run(facts, steps)
@@ -89,69 +46,80 @@ def _of_run(facts: Facts, run: Run, steps: list[ExplainStep]) -> ExplainTaskResp
         *_start_step(run),
         *_result_step(run),
     ]
-    missed = run.state is RunState.SKIPPED and run.reason is Reason.MISSED
     return ExplainTaskResponse(
-        task=_name(facts),
+        task=facts.name,
         at=run.scheduled_at,
-        verdict="missed" if missed else VERDICT[run.state],
+        verdict=verdict_of(run),
         reason=run.reason,
-        message=_sentence(run),
+        message=sentence(run, facts.now),
         steps=steps,
         run=run,
+        advice=advice_for(run),
     )
 
 
 def _without_run(facts: Facts, steps: list[ExplainStep]) -> ExplainTaskResponse:
-    verdict, message = _verdict_without_run(facts)
+    verdict, message, advice = _verdict_without_run(facts)
     return ExplainTaskResponse(
-        task=_name(facts),
+        task=facts.name,
         at=facts.tick.at if facts.tick else facts.at,
         verdict=verdict,
         message=message,
-        steps=[*steps, *([] if verdict in {"not_yet", "never"} else [NO_ROW])],
+        steps=[*steps, *([] if verdict in {"not_yet", "never", "excluded"} else [NO_ROW])],
+        advice=advice,
     )
 
 
-def _verdict_without_run(facts: Facts) -> tuple[str, str]:
-    task = facts.task
+def _verdict_without_run(facts: Facts) -> tuple[str, str, str]:
+    """In a word, in a sentence, and what to do."""
+    task, tick, name = facts.task, facts.tick, facts.name
+    if facts.deleted and not (tick and task.updated_at and tick.at < task.updated_at):
+        return "never", deleted_words(task), f"`dts task history {name}` has its definition"
     if facts.schedule is None:
-        return "never", "the task has no schedule: it runs only when it is triggered"
-    if not task.enabled:
-        return "paused", f"the task is paused{_note(task)}: resume it with `dts task resume {_name(facts)}`"
-    if facts.tick is None or facts.tick.at > facts.now:
-        due = facts.tick.at if facts.tick else task.next_due_at
-        return ("not_yet", f"it is due {_when(facts, due)}") if due else ("never", "the schedule has no further tick")
-    return _absent(facts, facts.tick)
+        words = "the task has no schedule: it runs only when it is triggered"
+        return "never", words, f"`dts task trigger {name}` runs it; `dts task edit {name}` gives it a schedule"
+    if facts.paused:
+        return "paused", f"the task is paused{note(task)}", f"resume it with `dts task resume {name}`"
+    return never(facts) if tick is None else _of_tick(facts, tick)
 
 
-def _absent(facts: Facts, tick: Tick) -> tuple[str, str]:
+def _of_tick(facts: Facts, tick: Tick) -> tuple[str, str, str]:
+    """A tick for which no row stands, though nothing keeps the task from being due."""
+    if facts.spent and tick.at > facts.now:
+        return never(facts)
+    if tick.excluded and tick.at > facts.now:
+        words = f"it is due {when(facts, tick.at)}, but the date is excluded: it will be recorded and not run"
+        return "excluded", words, EXCLUDED_ADVICE.format(task=facts.name)
+    if tick.at > facts.now:
+        return "not_yet", f"it is due {when(facts, tick.at)}", ""
+    return _absent(facts, tick)
+
+
+def _absent(facts: Facts, tick: Tick) -> tuple[str, str, str]:
     """A tick that passed and has no row."""
-    task = facts.task
-    if task.created_at is not None and tick.at < task.created_at:
-        return "never", "the task did not exist at that time"
+    if facts.born is not None and tick.at < facts.born:
+        words = f"the task did not exist at that time: it was made {when(facts, facts.born)}"
+        return "never", words, f"`dts task backfill {facts.name} --since …` runs past ticks"
     if facts.now - tick.at < LATE_AFTER:
-        return "waiting", "the tick has just passed and is being written into the ledger"
-    return "unknown", "the tick should be in the ledger: either retention has dropped it, or no scheduler is running"
+        return "waiting", "the tick has just passed and is being written into the ledger", "ask again in a moment"
+    words = "the tick should be in the ledger: either retention has dropped it, or no scheduler is running"
+    return "unknown", words, "`dts status` says whether one is"
 
 
 def _schedule_step(facts: Facts) -> ExplainStep:
+    if facts.run is not None and facts.tick is None:
+        tick = facts.run.trigger is Trigger.SCHEDULE
+        words = "due by a schedule that the task had then" if tick else "somebody asked for this run"
+        return ExplainStep(step="schedule", ok=True, detail=f"not a tick of the schedule: {words}")
     if facts.schedule is None:
         return ExplainStep(step="schedule", ok=False, detail="none: the task runs only when it is triggered")
-    if facts.run is not None and facts.tick is None:
-        return ExplainStep(step="schedule", ok=True, detail="not a tick of the schedule: somebody asked for this run")
     if facts.tick is None:
         return ExplainStep(step="schedule", ok=False, detail="has no tick at or before that time")
     if facts.tick.excluded:
         return ExplainStep(
-            step="schedule", ok=False, detail=f"due {_when(facts, facts.tick.at)}, but the date is excluded"
+            step="schedule", ok=False, detail=f"due {when(facts, facts.tick.at)}, but the date is excluded"
         )
-    return ExplainStep(step="schedule", ok=True, detail=f"due {_when(facts, facts.tick.at)}")
-
-
-def _pause_step(facts: Facts) -> list[ExplainStep]:
-    if facts.task.enabled:
-        return []
-    return [ExplainStep(step="pause", ok=False, detail=f"the task is paused now{_note(facts.task)}")]
+    return ExplainStep(step="schedule", ok=True, detail=f"due {when(facts, facts.tick.at)}")
 
 
 def _ledger_step(run: Run) -> ExplainStep:
@@ -180,12 +148,29 @@ def _placement_step(facts: Facts, run: Run) -> list[ExplainStep]:
     if run.node:
         return [ExplainStep(step="placement", ok=True, detail=f"given to node {run.node}")]
     if run.state is RunState.PENDING and not run.blocked_by:
-        ready = sum(node.state is NodeState.READY for node in facts.nodes)
-        said = run.message or f"waits for a place; {ready} of {len(facts.nodes)} nodes are ready"
-        return [ExplainStep(step="placement", ok=False, detail=said)]
+        return _waiting_steps(facts, run)
     if run.reason is Reason.NO_NODE:
         return [ExplainStep(step="placement", ok=False, detail=run.message)]
     return []
+
+
+def _waiting_steps(facts: Facts, run: Run) -> list[ExplainStep]:
+    """What each node says to a run that waits; of one that is for a node alone its message says for which."""
+    if facts.task.spec is None:
+        return []
+    need = need_of(facts.task.spec)
+    words = (run.message if need.every else "") or summary([why for _, why in standing(need, facts.nodes)])
+    steps = [ExplainStep(step="placement", ok=False, detail=words)]
+    said = waiting(facts.task, facts.nodes)
+    return steps + [ExplainStep(step=f"node {node.hostname}", ok=why == COULD, detail=why) for node, why in said]
+
+
+def waiting(task: Task, nodes: Sequence[Node]) -> list[tuple[Node, str]]:
+    """What each node says to a run of the task that waits for one."""
+    if task.spec is None:
+        return []
+    need = need_of(task.spec)
+    return [(node, in_full(need, node, why)) for node, why in standing(need, nodes)]
 
 
 def _start_step(run: Run) -> list[ExplainStep]:
@@ -196,58 +181,20 @@ def _start_step(run: Run) -> list[ExplainStep]:
             ]
         return []
     late = max((run.started_at - run.scheduled_at).total_seconds(), 0.0)
-    return [ExplainStep(step="start", ok=True, detail=f"attempt {run.attempt} started {late:.3f} s after its instant")]
+    why = late_words(run)
+    return [
+        ExplainStep(
+            step="start",
+            ok=True,
+            detail=f"attempt {run.attempt} started {late:.3f} s after its instant" + (f": {why}" if why else ""),
+        )
+    ]
 
 
 def _result_step(run: Run) -> list[ExplainStep]:
     if run.state not in FINAL or run.state is RunState.SKIPPED or run.finished_at is None or not run.attempt:
         return []
-    took = f" after {_short(run.finished_at - run.started_at)}" if run.started_at else ""
-    return [ExplainStep(step="result", ok=run.state is RunState.SUCCEEDED, detail=f"{_sentence(run)}{took}")]
-
-
-def _sentence(run: Run) -> str:
-    match run.state:
-        case RunState.RUNNING:
-            return f"it is running on {run.node}"
-        case RunState.ASSIGNED:
-            return f"it was given to {run.node} and starts on its instant"
-        case RunState.UNKNOWN:
-            return f"it was given to {run.node}, which is silent: {run.message or 'waiting for it to come back'}"
-        case RunState.PENDING:
-            return run.message or "it waits for its instant or a place"
-        case _:
-            return _final_sentence(run)
-
-
-def _final_sentence(run: Run) -> str:
-    base = SENTENCE.get(run.reason, run.message)
-    if run.reason is Reason.EXIT_CODE and run.exit_code is not None:
-        base = f"its command ended with exit code {run.exit_code}"
-    if not run.message or run.message in base:
-        return base
-    if base in run.message or run.reason in SAID_BY_MESSAGE:
-        return run.message
-    return f"{base}: {run.message}"
-
-
-def _short(span: timedelta) -> str:
-    """To the millisecond: nobody reads more."""
-    return format_duration(timedelta(milliseconds=round(span / timedelta(milliseconds=1))))
-
-
-def _when(facts: Facts, instant: datetime) -> str:
-    utc = f"{instant:%Y-%m-%d %H:%M:%S} UTC"
-    zone = facts.schedule.timezone if facts.schedule else "UTC"
-    if zone == "UTC":
-        return f"at {utc}"
-    return f"at {instant.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M:%S} {zone} ({utc})"
-
-
-def _note(task: Task) -> str:
-    who = f" by {task.paused_by}" if task.paused_by else ""
-    return f"{who} ({task.pause_note})" if task.pause_note else who
-
-
-def _name(facts: Facts) -> str:
-    return facts.task.spec.name if facts.task.spec else facts.task.id
+    if run.started_at is None:  # the step before says the rest
+        return [ExplainStep(step="result", ok=False, detail=SENTENCE.get(run.reason, run.message))]
+    took = f" after {short_span(run.finished_at - run.started_at)}"
+    return [ExplainStep(step="result", ok=run.state is RunState.SUCCEEDED, detail=f"{final_sentence(run)}{took}")]

@@ -35,6 +35,12 @@ def tick_run_id(task_id: UUID, scheduled_at: datetime) -> UUID:
     return _stamped(int.from_bytes(digest, "big"), version=8)
 
 
+def node_run_id(run_id: UUID, node_id: str) -> UUID:
+    """The id of the run that a node has of a tick that every node has: a UUIDv8 over (the tick's run, node)."""
+    digest = hashlib.blake2b(run_id.bytes + node_id.encode(), digest_size=16, person=b"dts-node").digest()
+    return _stamped(int.from_bytes(digest, "big"), version=8)
+
+
 def uuid7(now: datetime, rand: int) -> UUID:
     """A UUIDv7 (RFC 9562): `now` to the millisecond, then 74 of the bits of `rand`."""
     millis = to_micros(now) // 1000

@@ -77,7 +77,8 @@ def plan_page(schedule: CompiledSchedule, policies: Effective, cursor: Cursor, *
     left = cursor.runs_left
     if left is not None:
         runs, left = runs[:left], max(0, left - len(runs))
-    return _page(schedule, runs, (*gaps, *excluded), Cursor(upto, left), now)
+    # A clock that was put back takes nothing back: what was written for the time ahead may have run.
+    return _page(schedule, runs, (*gaps, *excluded), Cursor(max(upto, cursor.upto), left), now)
 
 
 def first_page(schedule: CompiledSchedule | None, cursor: Cursor, *, now: datetime) -> Page:
@@ -99,6 +100,11 @@ def opening(compiled: CompiledSchedule, schedule: Schedule | None, policies: Eff
 def paused_gap(schedule: CompiledSchedule, *, after: datetime, until: datetime) -> tuple[Gap, ...]:
     """The one row for the ticks that passed while a task was paused."""
     return _gap(schedule.count(after, until), Reason.SKIPPED_PAUSED)
+
+
+def missed(schedule: CompiledSchedule, *, after: datetime, until: datetime) -> tuple[Gap, ...]:
+    """The one row for ticks that passed and do not run, whatever the policies say."""
+    return _gap(schedule.count(after, until), Reason.MISSED)
 
 
 def _page(

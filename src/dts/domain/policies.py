@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from dts.domain.durations import format_duration
-from dts.pb.dts.v1 import Backoff, Catchup, EffectiveValue, NodeLoss, Overlap, Policies, Resources
+from dts.pb.dts.v1 import Backoff, Catchup, EffectiveValue, NodeChoice, NodeLoss, Overlap, Policies, Resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,9 @@ class Effective:
     on_node_loss: NodeLoss = NodeLoss.WAIT
     node_loss_wait: timedelta = timedelta(minutes=2)
     constraints: tuple[str, ...] = ()
+    prefer: tuple[str, ...] = ()
+    spread: tuple[str, ...] = ()
+    node: NodeChoice = NodeChoice.ONE
     cpus: float = 0.0
     memory: int = 0
 
@@ -87,6 +90,9 @@ def _given(policies: Policies) -> dict[str, Any]:
         "on_node_loss": policies.on_node_loss or None,
         "node_loss_wait": policies.node_loss_wait,
         "constraints": tuple(policies.constraints) or None,
+        "prefer": tuple(policies.prefer) or None,
+        "spread": tuple(policies.spread) or None,
+        "node": policies.node or None,
         "cpus": resources.cpus or None,
         "memory": resources.memory or None,
     }

@@ -9,6 +9,7 @@ from dts.domain.policies import Effective
 from dts.pb.dts.v1 import Reason, RunState
 
 FINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.TIMED_OUT, RunState.CANCELLED, RunState.SKIPPED})
+LIVE = frozenset({RunState.PENDING, RunState.ASSIGNED, RunState.RUNNING, RunState.UNKNOWN})
 ON_NODE = frozenset({RunState.ASSIGNED, RunState.RUNNING, RunState.UNKNOWN})
 
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {

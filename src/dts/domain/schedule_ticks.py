@@ -62,11 +62,11 @@ class CompiledSchedule:
 
     def next_after(self, after: datetime) -> Tick | None:
         """The first tick strictly later; None if there is none any more."""
-        return next(self._ticks(after, LAST), None)
+        return next(self.walk(after, LAST), None)
 
     def between(self, after: datetime, until: datetime, *, limit: int) -> list[Tick]:
         """The ticks in (after, until], ascending, at most so many."""
-        return list(islice(self._ticks(after, until), limit))
+        return list(islice(self.walk(after, until), limit))
 
     def last_before(self, until: datetime, *, after: datetime) -> Tick | None:
         """The newest tick in (after, until]."""
@@ -85,7 +85,8 @@ class CompiledSchedule:
         excluded = self._count_excluded(first.at - MICROSECOND, newest.at)
         return Stretch(ticks, excluded, first.at, newest.at)
 
-    def _ticks(self, after: datetime, until: datetime) -> Iterator[Tick]:
+    def walk(self, after: datetime, until: datetime) -> Iterator[Tick]:
+        """The ticks in (after, until], ascending, each found when it is asked for."""
         low, high = self._within(after, until)
         if low >= high:
             return

@@ -6,11 +6,22 @@ import re
 from collections.abc import Mapping, Sequence
 
 from dts.domain.image import check_image, split_image
+from dts.domain.kinds import KINDS, kinds_of
 from dts.domain.template import check_template
+from dts.domain.validate_http import check_http
 from dts.domain.validate_text import Findings, check_enum, text_trouble, under
-from dts.pb.dts.v1 import ContainerKind, Kind, ProcessKind, PullPolicy, VolumeMount
+from dts.pb.dts.v1 import (
+    ContainerKind,
+    ExecKind,
+    Kind,
+    ProcessKind,
+    PullPolicy,
+    Replicas,
+    ServiceKind,
+    SwarmFile,
+    VolumeMount,
+)
 
-KINDS = ("container", "process", "noop")
 COMMAND_BYTES = 64 * 1024
 ARGUMENTS = 1000
 VARIABLES = 128
@@ -30,7 +41,7 @@ _FOREIGN_NETWORKS = re.compile(r"host|container:.*", re.DOTALL)
 
 def check_kind(kind: Kind | None, findings: Findings) -> None:
     """Exactly one kind, with fields that are possible."""
-    given = [name for name in KINDS if kind is not None and getattr(kind, name) is not None]
+    given = kinds_of(kind)
     if not given:
         findings.refuse("kind", "kind.missing", f"is missing; a task runs exactly one of {', '.join(KINDS)}")
     elif len(given) > 1:
@@ -39,6 +50,81 @@ def check_kind(kind: Kind | None, findings: Findings) -> None:
         _check_container(kind.container, findings)
     elif kind is not None and kind.process is not None:
         _check_process(kind.process, findings)
+    elif kind is not None and kind.service is not None:
+        _check_service(kind.service, findings)
+    elif kind is not None and kind.exec is not None:
+        _check_exec(kind.exec, findings)
+    elif kind is not None and kind.http is not None:
+        check_http(kind.http, findings)
+
+
+def _check_service(service: ServiceKind, findings: Findings) -> None:
+    if not service.copy_of and not service.image:
+        findings.refuse("service.image", "image.missing", "is missing; a service has an image, or is a copy of another")
+    if service.copy_of and not _OBJECT.fullmatch(service.copy_of):
+        findings.refuse("service.copy_of", "service.name", "is the name of a service: letters, digits and . _ -")
+    if service.image:
+        _check_image(service.image, "service.image", findings)
+    _check_command(service.command, "service.command", findings)
+    _check_command(service.entrypoint, "service.entrypoint", findings, templates=False)
+    _check_env(service.env, "service.env", findings)
+    _check_path(service.working_dir, "service.working_dir", findings)
+    _check_user(service.user, "service.user", findings)
+    _check_swarm_files(service.secrets, "service.secrets", findings)
+    _check_swarm_files(service.configs, "service.configs", findings)
+    _check_networks(service.networks, findings)
+    _check_mounts(service.mounts, "service.mounts", findings)
+    _check_signal(service.stop_signal, "service.stop_signal", findings, real_time=True)
+
+
+def _check_exec(command: ExecKind, findings: Findings) -> None:
+    if bool(command.container) == bool(command.service):
+        findings.refuse("exec", "exec.target", "runs in a container or in a service: exactly one of them is named")
+    for name in ("container", "service"):
+        if (target := getattr(command, name)) and not _OBJECT.fullmatch(target):
+            findings.refuse(f"exec.{name}", "exec.target", f"is the name of a {name}: letters, digits and . _ -")
+    check_enum("exec.replicas", command.replicas, Replicas, findings)
+    if command.replicas is Replicas.ALL and command.container:
+        findings.refuse("exec.replicas", "exec.replicas", "means nothing for a container; a service has replicas")
+    if not command.command or not command.command[0]:
+        findings.refuse("exec.command", "command.empty", "is empty; it is a list: program and arguments")
+    _check_command(command.command, "exec.command", findings)
+    _check_env(command.env, "exec.env", findings)
+    _check_path(command.working_dir, "exec.working_dir", findings)
+    _check_user(command.user, "exec.user", findings)
+
+
+def _check_swarm_files(files: Sequence[SwarmFile], path: str, findings: Findings) -> None:
+    if len(files) > MOUNTS:
+        findings.refuse(path, "files.many", f"are {len(files)}; at most {MOUNTS} are allowed")
+        return
+    targets: set[str] = set()
+    for number, file in enumerate(files):
+        if not _OBJECT.fullmatch(file.name):
+            findings.refuse(f"{path}[{number}].name", "files.name", "is a name of letters, digits and . _ -")
+        target = file.target or file.name
+        if file.target and not (_OBJECT.fullmatch(file.target) or file.target.startswith("/")):
+            findings.refuse(f"{path}[{number}].target", "files.target", "is the name of a file, or an absolute path")
+        elif file.target.startswith("/"):
+            _check_path(file.target, f"{path}[{number}].target", findings)
+        if target in targets:
+            findings.refuse(f"{path}[{number}].target", "files.twice", "is the target of an earlier one")
+        targets.add(target)
+
+
+def _check_networks(networks: Sequence[str], findings: Findings) -> None:
+    if len(networks) > MOUNTS:
+        findings.refuse("service.networks", "networks.many", f"are {len(networks)}; at most {MOUNTS} are allowed")
+        return
+    for number, network in enumerate(networks):
+        _check_network(network or "?", f"service.networks[{number}]", findings)
+
+
+def _check_image(image: str, path: str, findings: Findings) -> None:
+    if wrong := check_image(image):
+        findings.refuse(path, "image.invalid", wrong)
+    elif split_image(image)[1:] in {(None, None), ("latest", None)}:
+        findings.warn(path, "image.unpinned", "names no version: latest changes under your feet")
 
 
 def _check_process(process: ProcessKind, findings: Findings) -> None:
@@ -51,45 +137,42 @@ def _check_process(process: ProcessKind, findings: Findings) -> None:
 
 
 def _check_container(container: ContainerKind, findings: Findings) -> None:
-    if wrong := check_image(container.image):
-        findings.refuse("container.image", "image.invalid", wrong)
-    elif split_image(container.image)[1:] in {(None, None), ("latest", None)}:
-        findings.warn("container.image", "image.unpinned", "names no version: latest changes under your feet")
+    _check_image(container.image, "container.image", findings)
     _check_command(container.command, "container.command", findings)
     _check_command(container.entrypoint, "container.entrypoint", findings, templates=False)
     _check_env(container.env, "container.env", findings)
     _check_path(container.working_dir, "container.working_dir", findings)
-    _check_user(container.user, findings)
+    _check_user(container.user, "container.user", findings)
     check_enum("container.pull", container.pull, PullPolicy, findings)
-    _check_network(container.network, findings)
-    _check_mounts(container.mounts, findings)
+    _check_network(container.network, "container.network", findings)
+    _check_mounts(container.mounts, "container.mounts", findings)
     _check_signal(container.stop_signal, "container.stop_signal", findings, real_time=True)
 
 
-def _check_user(user: str, findings: Findings) -> None:
+def _check_user(user: str, path: str, findings: Findings) -> None:
     match = _USER.fullmatch(user)
     ids = [int(part) for part in (match.groups() if match else ()) if part and part.isdecimal()]
     if user and (match is None or max(ids, default=0) > _HIGHEST_ID):
         words = "is a name or number, with an optional group: app:app or 1000"
-        findings.refuse("container.user", "user.invalid", words)
+        findings.refuse(path, "user.invalid", words)
 
 
-def _check_network(network: str, findings: Findings) -> None:
+def _check_network(network: str, path: str, findings: Findings) -> None:
     if _FOREIGN_NETWORKS.fullmatch(network):
         why = "is the name of a network; the host's own and those of other containers are not allowed"
-        findings.refuse("container.network", "network.denied", why)
+        findings.refuse(path, "network.denied", why)
     elif network and not _OBJECT.fullmatch(network):
-        findings.refuse("container.network", "network.invalid", "is the name of a network: letters, digits and . _ -")
+        findings.refuse(path, "network.invalid", "is the name of a network: letters, digits and . _ -")
 
 
-def _check_mounts(mounts: Sequence[VolumeMount], findings: Findings) -> None:
+def _check_mounts(mounts: Sequence[VolumeMount], field: str, findings: Findings) -> None:
     if len(mounts) > MOUNTS:
         many = f"are {len(mounts)}; at most {MOUNTS} are allowed"
-        findings.refuse("container.mounts", "mounts.many", many)
+        findings.refuse(field, "mounts.many", many)
         return
     targets: set[str] = set()
     for number, mount in enumerate(mounts):
-        path = f"container.mounts[{number}]"
+        path = f"{field}[{number}]"
         _check_mount(mount, path, findings)
         target = _plain(mount.target)
         if target in targets:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from enum import IntEnum
 
-from dts.domain.constraints import parse_constraint
+from dts.domain.constraints import parse_attribute, parse_constraint, parse_preference
 from dts.domain.durations import format_duration
+from dts.domain.kinds import WITHOUT_RESOURCES, kind_of
 from dts.domain.validate_text import Findings, check_enum
-from dts.pb.dts.v1 import Backoff, Catchup, NodeLoss, Overlap, Policies, Resources, TaskSpec
+from dts.pb.dts.v1 import Backoff, Catchup, NodeChoice, NodeLoss, Overlap, Policies, Resources, TaskSpec
 
 CONSTRAINTS = 32
+SPREAD = 4
 EXIT_CODES = 64
 FACTOR = 10
 CPUS = 1024.0
@@ -36,7 +39,7 @@ NUMBERS: dict[str, tuple[int, int]] = {
     "catchup_max": (1, 100_000),
     "retries": (0, 100),
 }
-ENUMS: dict[str, type[IntEnum]] = {"overlap": Overlap, "catchup": Catchup, "on_node_loss": NodeLoss}
+ENUMS: dict[str, type[IntEnum]] = {"overlap": Overlap, "catchup": Catchup, "on_node_loss": NodeLoss, "node": NodeChoice}
 """The range of each policy, both ends included."""
 
 NEEDS = {
@@ -68,8 +71,8 @@ def check_policies(spec: TaskSpec, findings: Findings) -> None:
         check_enum(name, getattr(policies, name), kind, findings)
     _check_group(policies, findings)
     _check_backoff(policies.backoff, findings)
-    _check_constraints(policies, findings)
-    _check_resources(policies.resources, findings)
+    _check_placement(spec, policies, findings)
+    _check_resources(policies.resources, kind_of(spec.kind), findings)
     if policies.catchup is Catchup.ALL and policies.catchup_window is None:
         findings.refuse("catchup_window", "catchup.window", "must be given with catchup all: how old a tick may be")
     codes = policies.retry_exit_codes
@@ -116,19 +119,40 @@ def _check_backoff(backoff: Backoff | None, findings: Findings) -> None:
         findings.refuse("backoff.max", "policy.range", "is at least as long as backoff.initial")
 
 
-def _check_constraints(policies: Policies, findings: Findings) -> None:
-    if len(policies.constraints) > CONSTRAINTS:
-        findings.refuse("constraints", "constraints.many", f"are {len(policies.constraints)}; at most {CONSTRAINTS}")
-    for number, text in enumerate(policies.constraints[:CONSTRAINTS]):
+def _check_placement(spec: TaskSpec, policies: Policies, findings: Findings) -> None:
+    _check_each("constraints", policies.constraints, CONSTRAINTS, parse_constraint, findings)
+    _check_each("prefer", policies.prefer, CONSTRAINTS, parse_preference, findings)
+    _check_each("spread", policies.spread, SPREAD, parse_attribute, findings)
+    for name in ("prefer", "spread"):
+        if getattr(policies, name) and spec.kind is not None and spec.kind.service is not None:
+            findings.refuse(name, f"{name}.service", "means nothing for a service: the Swarm chooses its node")
+    if policies.node is NodeChoice.EVERY:
+        _check_every(spec, policies, findings)
+
+
+def _check_every(spec: TaskSpec, policies: Policies, findings: Findings) -> None:
+    if kind_of(spec.kind) == "service":
+        findings.refuse("node", "node.service", "means nothing for a service: the Swarm chooses its node")
+    for name in ("prefer", "spread"):
+        if getattr(policies, name):
+            findings.refuse(name, f"{name}.every", "means nothing where every node has a run")
+
+
+def _check_each(name: str, texts: Sequence[str], most: int, parse: Callable[[str], object], findings: Findings) -> None:
+    if len(texts) > most:
+        findings.refuse(name, f"{name}.many", f"are {len(texts)}; at most {most}")
+    for number, text in enumerate(texts[:most]):
         try:
-            parse_constraint(text)
+            parse(text)
         except ValueError as error:
-            findings.refuse(f"constraints[{number}]", "constraints.invalid", str(error))
+            findings.refuse(f"{name}[{number}]", f"{name}.invalid", str(error))
 
 
-def _check_resources(resources: Resources | None, findings: Findings) -> None:
+def _check_resources(resources: Resources | None, kind: str, findings: Findings) -> None:
     if resources is None:
         return
+    if kind in WITHOUT_RESOURCES:
+        findings.refuse("resources", "resources.kind", f"means nothing for {kind}: nothing would be limited to it")
     if not (math.isfinite(resources.cpus) and 0 <= resources.cpus <= CPUS):
         findings.refuse("resources.cpus", "resources.range", f"is a number of processors from 0 to {CPUS:g}")
     if resources.memory != 0 and not LEAST_MEMORY <= resources.memory <= MOST_MEMORY:

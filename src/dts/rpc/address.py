@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 from typing import NamedTuple
 
@@ -36,6 +37,14 @@ class HostPort(NamedTuple):
         if not host.removeprefix(DNS) or not port.isascii() or not port.isdigit() or int(port) > 65535:
             raise ValueError(f"{text!r} is no address; expected is host:port, [IPv6]:port or dns:name:port")
         return cls(host, int(port))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     async def resolve(self) -> list[HostPort]:
         """The addresses to try: itself, or all that stand behind a `dns:` name.

@@ -12,7 +12,7 @@ from grpclib.exceptions import GRPCError
 from grpclib.metadata import Deadline
 
 from dts.domain.errors import FailedPrecondition
-from dts.rpc.calls import Call
+from dts.rpc.call import Call
 from dts.rpc.channel import Channel
 from dts.rpc.codec import Raw
 from dts.rpc.errors import line_errors

@@ -48,8 +48,10 @@ class TidyConnection(Connection):
     def close(self) -> None:
         """Closes; what the peer does not read within `ABORT_AFTER` is dropped, else its streams would never end."""
         transport = getattr(self, "_transport", None)
+        closing = transport is None or transport.is_closing()
         super().close()
-        if transport is not None and transport.get_write_buffer_size():
+        # With TLS the peer would have to say goodbye, too.
+        if not closing and transport and (transport.get_extra_info("sslcontext") or transport.get_write_buffer_size()):
             asyncio.get_running_loop().call_later(ABORT_AFTER, transport.abort)
 
     def go_away(self, code: ErrorCodes) -> None:

@@ -13,6 +13,9 @@ PUBLIC_MESSAGE_BYTES = MIB
 INTERNAL_MESSAGE_BYTES = 16 * MIB
 """The largest message between roles, in either direction: a batch of runs or of log chunks."""
 
+PUBLIC_ENTRIES = 50_000
+"""How many entries the lists and maps of a person's request may have together: a thousand tasks have fewer."""
+
 INTERNAL_ROUTES = ("/dts.v1.DatabaseService/", "/dts.v1.SchedulerService/Attach")
 """Beginnings of the routes on which roles talk to each other."""
 
@@ -23,6 +26,7 @@ class Limits:
 
     public_message_bytes: largest request on a public route.
     internal_message_bytes: largest request on one of `INTERNAL_ROUTES`.
+    public_entries: how many entries the lists and maps of a request on a public route may have together.
     connections: how many may be open at once; one more is closed at once.
     streams: how many calls one connection may have open; more are refused by HTTP/2 itself.
     calls: how many calls may be under way on the whole server.
@@ -35,6 +39,7 @@ class Limits:
 
     public_message_bytes: int = PUBLIC_MESSAGE_BYTES
     internal_message_bytes: int = INTERNAL_MESSAGE_BYTES
+    public_entries: int = PUBLIC_ENTRIES
     connections: int = 512
     streams: int = 256
     calls: int = 2048

@@ -1,9 +1,10 @@
-"""A gRPC server with what surrounds services: token, limits, errors, deadlines, health, reflection, graceful stop."""
+"""A gRPC server with what surrounds services: gate, limits, errors, deadlines, health, reflection, graceful stop."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -13,14 +14,15 @@ from grpclib.config import Configuration
 from grpclib.const import Handler
 from h2.errors import ErrorCodes
 
-from dts.rpc.auth import TokenCheck
-from dts.rpc.calls import ConnectionCalls, Desk
-from dts.rpc.codec import RequestCodec
+from dts.rpc.calls import ConnectionCalls, Desk, PeerOf
+from dts.rpc.gate import Gate
 from dts.rpc.guard import ServerProtocol
 from dts.rpc.health import HealthBoard
 from dts.rpc.limits import INTERNAL_MESSAGE_BYTES, KIB, MIB, Limits
 from dts.rpc.reflection import reflection
 from dts.rpc.release import releasing
+from dts.rpc.tls import peer_of
+from dts.rpc.tls_door import TlsDoor
 
 log = logging.getLogger(__name__)
 
@@ -56,19 +58,21 @@ class RpcServer:
 
     Args:
         services: objects of generated base classes.
-        token: who does not show it is refused; None serves everybody.
+        gate: who may call what; `OpenGate` serves everybody.
+        peer_of: whose certificate a call comes with.
         max_message_bytes: the largest request on a route between roles. Public routes are bounded by `limits`.
         limits: all other bounds.
 
-    Raises:
-        ValueError: the token is empty.
+    Attributes:
+        desk: answers the calls; another door of the same process may lead to it.
     """
 
     def __init__(
         self,
         services: Collection[Service],
         *,
-        token: str | None,
+        gate: Gate,
+        peer_of: PeerOf = peer_of,
         max_message_bytes: int = INTERNAL_MESSAGE_BYTES,
         limits: Limits | None = None,
     ) -> None:
@@ -81,15 +85,20 @@ class RpcServer:
         self.health = HealthBoard(services)
         self._limits = limits
         served = [*services, self.health.service, *reflection([*services, self.health.service])]
-        self._desk = Desk(_routes(served), TokenCheck(token), RequestCodec(), limits)
+        self.desk = Desk(_routes(served), gate, limits, peer_of)
         self._config = KEEPALIVE.__for_server__()
         self._connections: set[ServerProtocol] = set()
         self._empty = asyncio.Event()
         self._empty.set()
         self._listener: asyncio.Server | None = None
 
-    async def start(self, host: str, port: int) -> int:
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listens; returns the port, which the system chooses where 0 is asked for.
+
+        Args:
+            host: name or address.
+            port: of the service.
+            tls: how callers are met; in the clear if None.
 
         Raises:
             OSError: the address cannot be had.
@@ -97,9 +106,15 @@ class RpcServer:
         """
         if self._listener is not None:
             raise RuntimeError("the server was started before")
-        self._listener = await asyncio.get_running_loop().create_server(self._protocol, host, port, backlog=256)
+        door = self._protocol if tls is None else TlsDoor(self._protocol, tls, connections=self._limits.connections)
+        self._listener = await asyncio.get_running_loop().create_server(door, host, port, backlog=256)
         self.health.set_all(serving=True)
         return int(self._listener.sockets[0].getsockname()[1])
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
 
     async def stop(self, grace: float) -> None:
         """Stops listening, lets calls end, cuts off what is left and closes every connection. May be called twice.
@@ -111,7 +126,7 @@ class RpcServer:
         if self._listener is None:
             return
         self._listener.close()
-        self._desk.stopping = True
+        self.desk.stopping = True
         self.health.set_all(serving=False)
         await self._drain(grace)
         await self._cut_off()
@@ -119,11 +134,11 @@ class RpcServer:
 
     async def _drain(self, grace: float) -> None:
         async with asyncio.TaskGroup() as both:
-            both.create_task(_finished(self._desk.unary, grace))
-            both.create_task(_finished(self._desk.streams, min(grace, STREAM_GRACE)))
+            both.create_task(_finished(self.desk.unary, grace))
+            both.create_task(_finished(self.desk.streams, min(grace, STREAM_GRACE)))
 
     async def _cut_off(self) -> None:
-        left = [*self._desk.unary, *self._desk.streams]
+        left = [*self.desk.unary, *self.desk.streams]
         for task in left:
             task.cancel()
         if left:
@@ -141,7 +156,7 @@ class RpcServer:
 
     def enter(self, protocol: ServerProtocol, /) -> bool:
         """Whether there is room for another connection."""
-        if len(self._connections) >= self._limits.connections or self._desk.stopping:
+        if len(self._connections) >= self._limits.connections or self.desk.stopping:
             return False
         self._connections.add(protocol)
         self._empty.clear()
@@ -154,7 +169,7 @@ class RpcServer:
             self._empty.set()
 
     def _protocol(self) -> ServerProtocol:
-        return ServerProtocol(ConnectionCalls(self._desk), self._config, self._limits, self)
+        return ServerProtocol(ConnectionCalls(self.desk), self._config, self._limits, self)
 
 
 def _routes(services: Sequence[Service]) -> dict[str, Handler]:

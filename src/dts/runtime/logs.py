@@ -1,6 +1,7 @@
 """One line per record: `key=value` for people, JSON for machines.
 
-What a record carries in `extra` becomes its fields. Secrets named at the set-up are struck out wherever they appear.
+What a record carries in `extra` becomes its fields, and so does what the coroutine that writes it is about. Secrets
+named at the set-up are struck out wherever they appear.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
@@ -16,6 +18,9 @@ Format = Literal["text", "json"]
 
 # What every record has; anything else came with `extra`.
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+# Others have a say in messages, and would write on the terminal what they like.
+_VISIBLE = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, 0x202E)}
+_ABOUT: ContextVar[Mapping[str, object]] = ContextVar("about")
 _QUIET = ("asyncio", "grpclib", "aiohttp", "hpack")
 
 
@@ -34,12 +39,24 @@ def configure(
     handler = logging.StreamHandler(out)
     chosen = form or ("text" if out.isatty() else "json")
     hidden = tuple(secret for secret in secrets if secret)
+    handler.addFilter(_add_about)
     handler.setFormatter(TextFormatter(hidden) if chosen == "text" else JsonFormatter(hidden))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def about(**fields: object) -> None:
+    """From here on this coroutine, and whatever it begins, is about these: a run, its task. Lines say so."""
+    _ABOUT.set({**_ABOUT.get({}), **fields})
+
+
+def _add_about(record: logging.LogRecord) -> bool:
+    for name, value in _ABOUT.get({}).items():
+        record.__dict__.setdefault(name, value)
+    return True
 
 
 class _Formatter(logging.Formatter):
@@ -68,7 +85,7 @@ class TextFormatter(_Formatter):
         """The record as text."""
         name = record.name.removeprefix("dts.")
         fields = "".join(f" {key}={_plain(value)}" for key, value in _fields(record))
-        message = record.getMessage().replace("\n", "\\n")
+        message = record.getMessage().translate(_VISIBLE)
         line = f"{_instant(record):%H:%M:%S.%f}"[:-3] + f" {record.levelname:<7} {name}: {message}{fields}"
         trace = self._trace(record)
         return f"{line}\n{trace}" if trace else line
@@ -102,4 +119,5 @@ def _fields(record: logging.LogRecord) -> Iterator[tuple[str, object]]:
 def _plain(value: object) -> str:
     text = str(value)
     # Quoted where it would not read as one value; never more than one line.
-    return json.dumps(text, ensure_ascii=False) if not text or any(c.isspace() or c in '="' for c in text) else text
+    odd = not text or any(c.isspace() or c in '="' for c in text)
+    return (json.dumps(text, ensure_ascii=False) if odd else text).translate(_VISIBLE)

@@ -80,6 +80,10 @@ class Loop:
         """Failed passes so far."""
         self.failed_in_a_row = 0
         """Failed passes since the last good one."""
+        self.busy = 0.0
+        """Seconds that passes took so far."""
+        self.good_at = monotonic()
+        """When a pass last came to a good end, or the loop was made."""
         self._tick = tick
         self._every = every
         self._jitter = jitter
@@ -93,6 +97,11 @@ class Loop:
     def wake(self) -> None:
         """There is something to do: the next pass is now, or right after the one that runs."""
         self._woken.set()
+
+    @property
+    def age(self) -> float:
+        """Seconds since a pass last came to a good end."""
+        return self._monotonic() - self.good_at
 
     @property
     def healthy(self) -> bool:
@@ -109,10 +118,13 @@ class Loop:
         """One pass; returns how long to rest."""
         self._woken.clear()
         self.turns += 1
+        began = self._monotonic()
         try:
             again = await self._tick()
         except Exception as exc:  # noqa: BLE001 - the one place: whatever a pass meets, the loop must go on
             return self._failed(exc)
+        finally:
+            self.busy += self._monotonic() - began
         self._succeeded()
         return self._period() if again is None else again.delay
 
@@ -147,6 +159,7 @@ class Loop:
         if self.failed_in_a_row:
             self._log.info("%s goes on", self.name, extra={"failures": self.failed_in_a_row})
         self.failed_in_a_row = 0
+        self.good_at = self._monotonic()
 
 
 def back_off(failures: int, rand: float) -> timedelta:

@@ -10,12 +10,12 @@ from uuid import UUID
 from dts.domain.columns import pack, pack_ids, pack_keys
 from dts.domain.definition import Definition
 from dts.domain.ids import MICROSECOND, to_micros
-from dts.pb.dts.v1 import Assignments, NodeAssignments, Parameters, Weights
+from dts.pb.dts.v1 import Assignments, Attempt, NodeAssignments, Parameters, Weights
 
 
 @dataclass(frozen=True, slots=True)
 class NodeWork:
-    """An attempt for a node."""
+    """An attempt for a node. image_digest: what an earlier attempt found its image to be."""
 
     node_id: str
     run_id: UUID
@@ -26,6 +26,7 @@ class NodeWork:
     definition: Definition
     parameters: Mapping[str, str] | None = None
     previous_success: datetime | None = None
+    image_digest: str = ""
 
 
 def gather(work: Sequence[NodeWork], now: datetime) -> list[NodeAssignments]:
@@ -62,11 +63,17 @@ def columns(items: Sequence[NodeWork], now: datetime) -> Assignments:
         spec_index=pack("i", index),
         specs=encoded,
         parameters=[
-            Parameters(index=position, parameters=dict(item.parameters))
+            Parameters(index=position, parameters=dict(item.parameters or {}), image_digest=item.image_digest)
             for position, item in enumerate(items)
-            if item.parameters
+            if item.parameters or item.image_digest
         ],
     )
+
+
+def settled_digest(earlier_attempts: Sequence[Mapping[str, object]] | None) -> str:
+    """The digest of its image that the first attempt found that found one; empty if none did."""
+    found = (Attempt.from_dict(entry).image_digest for entry in earlier_attempts or ())
+    return next((digest for digest in found if digest), "")
 
 
 def weights(items: Sequence[NodeWork]) -> Weights:

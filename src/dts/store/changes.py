@@ -15,6 +15,7 @@ from dts.domain.ids import parse_id
 from dts.domain.ledger import Cursor, Page, first_page, opening, paused_gap, plan_page
 from dts.pb.dts.v1 import Reason, RunState, TaskAction, TaskChange, TaskSpec
 from dts.store.definitions import Definitions
+from dts.store.giveback import has_tick
 from dts.store.pages import write_gaps, write_pages
 from dts.store.pool import Connection
 from dts.store.queries import sql
@@ -99,6 +100,7 @@ class Changes:
         await self._settle_coming(change.action, row, now)
         await self._update(definition, _pause_after(change, row, self._actor, now), enabled, now, deleted=deleted)
         await self._move_cursor(definition, row, now, stopped=deleted or not enabled)
+        await self._settle_pinned(definition, now, stopped=deleted or not enabled)
         await self._remember([definition], CHANGE[change.action], [change.note], now)
 
     async def _update(
@@ -131,6 +133,16 @@ class Changes:
             await self._end_waiting(task_id, RunState.SKIPPED, Reason.SKIPPED_PAUSED, "the task was paused", now)
         elif action is TaskAction.DELETE:
             await self._end_waiting(task_id, RunState.CANCELLED, Reason.CANCELLED, "the task was deleted", now)
+
+    async def _settle_pinned(self, definition: Definition, now: datetime, *, stopped: bool) -> None:
+        """Of a tick that every node runs: what nodes have not begun runs the new version, if that has the tick."""
+        rows = await self._connection.fetch(sql("coming_pinned"), definition.task_id, now)
+        kept = [] if stopped else [row["id"] for row in rows if has_tick(definition, row["scheduled_at"])]
+        if kept:
+            versions = [definition.version] * len(kept)
+            await self._connection.execute(sql("put_back"), kept, versions, [now] * len(kept))
+        if dropped := [row["id"] for row in rows if row["id"] not in kept]:
+            await self._connection.execute(sql("delete_runs"), dropped)
 
     async def _end_waiting(self, task_id: UUID, state: RunState, reason: Reason, message: str, now: datetime) -> None:
         waiting = [record["id"] for record in await self._connection.fetch(sql("waiting_runs_of"), task_id)]

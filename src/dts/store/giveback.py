@@ -61,9 +61,14 @@ def _still_counts(
     if task is None or not task["enabled"] or task["deleted_at"] is not None:
         return False
     definition = known.get((task["id"], task["version"]))
-    if definition is None or definition.schedule is None:
+    return definition is not None and has_tick(definition, row["scheduled_at"])
+
+
+def has_tick(definition: Definition, scheduled_at: datetime) -> bool:
+    """Whether an instant is one of the ticks of a version."""
+    if definition.schedule is None:
         return False
-    tick = definition.schedule.last_before(row["scheduled_at"], after=row["scheduled_at"] - MICROSECOND)
+    tick = definition.schedule.last_before(scheduled_at, after=scheduled_at - MICROSECOND)
     return tick is not None and not tick.excluded
 
 

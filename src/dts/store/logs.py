@@ -8,7 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
-from dts.domain.errors import InvalidArgument, NotFound
+from dts.domain.errors import InvalidArgument, NotFound, Unavailable
 from dts.domain.ids import from_micros, parse_id
 from dts.pb.dts.v1 import (
     AppendLogsRequest,
@@ -40,10 +40,18 @@ class LogStore:
         self._wakeups = wakeups
 
     async def append(self, request: AppendLogsRequest) -> AppendLogsResponse:
-        """Stores pieces of logs of attempts that the node holds or held."""
+        """Stores pieces of logs of attempts that the node holds or held.
+
+        Raises:
+            Unavailable: the node is known by another incarnation: a younger one, or this one has still to register.
+        """
+        incarnation = parse_id(request.incarnation, field="incarnation")
         entries = [_checked(entry) for entry in (request.batch or LogBatch()).entries]
         chunks = [entry.chunk or LogChunk() for entry in entries]
         with errors():
+            if entries and await self._pool.fetchval(sql("node_incarnation"), request.node_id) != incarnation:
+                why = f"node {request.node_id[:64]} has not registered with this incarnation"
+                raise Unavailable(why, code="node.incarnation")
             rows = await self._pool.fetch(
                 sql("append_logs"),
                 request.node_id,

@@ -21,7 +21,7 @@ from importlib.resources.abc import Traversable
 import asyncpg
 
 from dts.domain.errors import FailedPrecondition, Internal, Unavailable
-from dts.store.pool import Connection
+from dts.store.pool import Connection, lends
 from dts.store.resources import data_dir
 
 _NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
@@ -123,10 +123,14 @@ async def migrate(
         wait: seconds to wait for another runner to finish.
 
     Raises:
-        FailedPrecondition: the database is newer than this binary, or was made by other migrations.
+        FailedPrecondition: the database is newer than this binary, or was made by other migrations; or the session is
+            a pooler's.
         Internal: a migration failed; the text names file and line.
         Unavailable: another runner, or another session's lock on a table, is in the way.
     """
+    if lends(connection):
+        why = "migrations need a session of their own: set DTS_DSN to lead straight to PostgreSQL, without a pooler"
+        raise FailedPrecondition(why, code="database.pooled")
     known = load() if migrations is None else migrations
     async with _only_runner(connection, wait):
         await connection.execute(_CREATE)

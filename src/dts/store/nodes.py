@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -12,9 +13,11 @@ from dts.domain.columns import pack_keys, unpack, unpack_keys
 from dts.domain.errors import InvalidArgument, NotFound
 from dts.pb.dts.v1 import (
     Capacity,
+    FindOverdueRequest,
     FindRecallsRequest,
     Hello,
     Node,
+    NodeLease,
     NodeRecall,
     Reason,
     Recall,
@@ -23,15 +26,20 @@ from dts.pb.dts.v1 import (
     RenewLeasesRequest,
     RenewLeasesResponse,
     SetNodeDrainRequest,
+    StoreSwarmRequest,
+    SwarmNode,
 )
-from dts.store.assignments import NodeWork, columns, weights
+from dts.store.assignments import NodeWork, columns, settled_digest, weights
 from dts.store.claims import previous_successes
 from dts.store.definitions import Definitions
 from dts.store.pool import Connection, errors
 from dts.store.queries import sql
-from dts.store.rows import node_of
+from dts.store.reports import bounded
+from dts.store.rows import node_of, node_without_executor_of
 from dts.store.transactions import in_transaction
 from dts.store.wakeups import Wakeups
+
+log = logging.getLogger(__name__)
 
 RECALLS = {
     "cancel": Recall(reason=Reason.CANCELLED),
@@ -76,14 +84,51 @@ class NodeStore:
                 [lease.leaving for lease in request.leases],
                 request.lease or timedelta(0),
             )
+        renewed = {row["id"] for row in rows}
+        told = [lease for lease in request.leases if lease.targets is not None and lease.node_id in renewed]
+        if told:
+            await self._store_targets(told)
         return RenewLeasesResponse(
-            renewed=[row["id"] for row in rows], draining=[row["id"] for row in rows if row["draining"]]
+            renewed=[row["id"] for row in rows],
+            draining=[row["id"] for row in rows if row["draining"]],
+            now=rows[0]["now"] if rows else None,
         )
 
-    async def all(self) -> list[Node]:
-        """Every node, by name."""
+    async def _store_targets(self, leases: Sequence[NodeLease]) -> None:
+        pairs = [(lease.node_id, name) for lease in leases if lease.targets for name in lease.targets.names]
         with errors():
-            return [node_of(row) for row in await self._pool.fetch(sql("all_nodes"))]
+            await self._pool.execute(
+                sql("store_targets"),
+                [lease.node_id for lease in leases],
+                [lease.incarnation for lease in leases],
+                [node_id for node_id, _ in pairs],
+                [name for _, name in pairs],
+            )
+        self._wakeups.wake("runs")
+
+    async def all(self) -> list[Node]:
+        """Every node, by name; at the end those of the Swarm on which no executor runs."""
+        with errors():
+            rows = await self._pool.fetch(sql("all_nodes"))
+            others = await self._pool.fetch(sql("nodes_without_executor"))
+        return [*map(node_of, rows), *map(node_without_executor_of, others)]
+
+    async def store_swarm(self, request: StoreSwarmRequest) -> None:
+        """Keeps what the managers of the Swarm say of its nodes, and forgets the others.
+
+        A worker is not believed, as long as the managers say that it is one: it could drain every other node.
+        """
+        nodes = request.nodes
+        if not nodes:
+            raise InvalidArgument.of("nodes", "swarm.empty", "are missing: a Swarm has at least the manager that tells")
+        ids, names = [node.id for node in nodes], [node.hostname for node in nodes]
+        availabilities = [node.availability for node in nodes]
+        with errors():
+            teller = await self._pool.fetchval(sql("swarm_node"), request.node_id)
+            if teller is not None and SwarmNode.parse(teller).role == "worker":
+                log.warning("node %s is a worker and tells what only managers know", request.node_id[:64])
+                return
+            await self._pool.execute(sql("store_swarm"), ids, names, availabilities, [bytes(node) for node in nodes])
 
     async def set_drain(self, request: SetNodeDrainRequest) -> Node:
         """Lets a node, by name or id, take new work or not."""
@@ -95,6 +140,12 @@ class NodeStore:
             self._wakeups.wake("recalls", row["id"])
         ids = {row["id"] for row in changed}
         return next(node for node in await self.all() if node.id in ids)
+
+    async def overdue(self, request: FindOverdueRequest) -> list[str]:
+        """Nodes that have said nothing of what they should have started long ago."""
+        with errors():
+            rows = await self._pool.fetch(sql("overdue_nodes"), request.node_ids, request.grace or timedelta(0))
+        return [row["node_id"] for row in rows]
 
     async def recalls(self, request: FindRecallsRequest) -> list[NodeRecall]:
         """What nodes are to stop or give back."""
@@ -109,6 +160,7 @@ class NodeStore:
     async def _register(
         self, connection: Connection, node: Node, held: Mapping[Key, int], lease: timedelta
     ) -> RegisterNodeResponse:
+        await connection.execute(sql("lock_node"), node.id)
         (stored,) = await connection.fetch(
             sql("register_node"), node.id, node.hostname, node.incarnation, bytes(node), lease
         )
@@ -129,6 +181,7 @@ class NodeStore:
             recalls=[Recall(attempts=pack_keys(strangers), fenced=True)] if strangers else [],
             node=node_of({**dict(stored), "running": len(rows)}),
             weights=weights([*again, *kept]),
+            now=now,
         )
 
     async def _work_again(self, connection: Connection, node_id: str, rows: Sequence[asyncpg.Record]) -> list[NodeWork]:
@@ -145,6 +198,7 @@ class NodeStore:
                 definition=known[(row["task_id"], row["task_version"])],
                 parameters=row["parameters"],
                 previous_success=previous.get(row["task_id"]),
+                image_digest=settled_digest(row["earlier_attempts"]),
             )
             for row in rows
         ]
@@ -154,7 +208,7 @@ def _held(hello: Hello) -> dict[Key, int]:
     """The attempts that a node holds: microseconds since each started, −1 if it has not."""
     keys = unpack_keys(hello.held)
     started = unpack("q", hello.held_started_ago, rows=len(keys), field="held_started_ago")
-    return dict(zip(keys, started, strict=True))
+    return dict(zip(keys, map(bounded, started), strict=True))
 
 
 async def _adopt(connection: Connection, adopted: Sequence[Key], held: Mapping[Key, int]) -> None:

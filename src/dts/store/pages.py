@@ -11,10 +11,11 @@ from dts.domain.definition import Definition
 from dts.domain.ids import tick_run_id
 from dts.domain.ledger import Gap, Page
 from dts.domain.schedule import Tick
-from dts.pb.dts.v1 import Overlap, Reason, Trigger
+from dts.pb.dts.v1 import Overlap, Reason, RunState, Trigger
 from dts.store.pool import Connection
 from dts.store.queries import sql
 from dts.store.rows import word
+from dts.store.tallies import Ending
 
 GAP_MESSAGE = {
     Reason.SKIPPED_PAUSED: "the task was paused",
@@ -45,12 +46,14 @@ class NewRun:
         return self.overlap is not Overlap.ALLOW or bool(self.definition.policies.group)
 
 
-async def write_pages(connection: Connection, pages: Sequence[tuple[Definition, Page]], now: datetime) -> int:
-    """Writes what the pages say; answers how many rows. A tick that is there already stays as it is."""
+async def write_pages(
+    connection: Connection, pages: Sequence[tuple[Definition, Page]], now: datetime
+) -> tuple[int, list[Ending]]:
+    """Writes what the pages say; answers how many rows, and what of it is over. A tick that is there stays as it is."""
     runs = [_tick_run(definition, tick) for definition, page in pages for tick in page.due]
     gaps = [(definition, gap) for definition, page in pages for gap in page.gaps]
-    await write_gaps(connection, gaps, now)
-    return len(await write_runs(connection, runs, now)) + len(gaps)
+    ended = await write_gaps(connection, gaps, now)
+    return len(await write_runs(connection, runs, now)) + len(gaps), ended
 
 
 async def write_runs(connection: Connection, runs: Sequence[NewRun], now: datetime) -> list[UUID]:
@@ -79,23 +82,33 @@ async def write_runs(connection: Connection, runs: Sequence[NewRun], now: dateti
     return [row["id"] for row in rows]
 
 
-async def write_gaps(connection: Connection, gaps: Iterable[tuple[Definition, Gap]], now: datetime) -> None:
-    """Inserts stretches of ticks that did not run."""
+async def write_gaps(
+    connection: Connection, gaps: Iterable[tuple[Definition, Gap]], now: datetime, *, message: str = ""
+) -> list[Ending]:
+    """Inserts stretches of ticks that did not run; answers with those that were new.
+
+    message: for people, instead of what their reason says.
+    """
     rows = list(gaps)
     if not rows:
-        return
-    await connection.execute(
+        return []
+    ids = [tick_run_id(definition.task_id, gap.first) for definition, gap in rows]
+    written = await connection.fetch(
         sql("insert_gaps"),
-        [tick_run_id(definition.task_id, gap.first) for definition, gap in rows],
+        ids,
         [definition.task_id for definition, _ in rows],
         [definition.version for definition, _ in rows],
         [gap.first for _, gap in rows],
         [gap.last for _, gap in rows],
         [gap.ticks for _, gap in rows],
         [word(gap.reason) for _, gap in rows],
-        [GAP_MESSAGE[gap.reason] for _, gap in rows],
+        [message or GAP_MESSAGE[gap.reason] for _, gap in rows],
         now,
     )
+    new = {row["id"] for row in written}
+    return [
+        (RunState.SKIPPED, gap.reason, gap.ticks) for run_id, (_, gap) in zip(ids, rows, strict=True) if run_id in new
+    ]
 
 
 def _tick_run(definition: Definition, tick: Tick) -> NewRun:

@@ -7,7 +7,7 @@ vanished server costs seconds. All of them can be set by an ordinary database us
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,6 +40,9 @@ SESSION = {
 }
 """Settings of every session."""
 
+WITHIN = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "jit")
+"""Those that a transaction has where sessions belong to a pooler; a pooler refuses the rest at the door."""
+
 _GONE = (
     OSError,
     asyncpg.PostgresConnectionError,
@@ -53,22 +56,52 @@ _UNABLE = (
     asyncpg.InsufficientResourcesError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
+    asyncpg.ObjectNotInPrerequisiteStateError,  # the database takes no connections, as while it is restored
     asyncpg.ReadOnlySQLTransactionError,
 )
 
 
+class LentSession(asyncpg.Connection):
+    """A connection to a pooler: what every session has elsewhere, every transaction has here."""
+
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109 - asyncpg's
+        """As asyncpg's; what begins a transaction sets its limits on the same way."""
+        if query.startswith("BEGIN"):
+            query += "".join(f" SET LOCAL {name} = '{SESSION[name]}';" for name in WITHIN)
+        return await super().execute(query, *args, timeout=timeout)
+
+
 async def open_pool(
-    dsn: str, *, size: int, name: str = "dts", command_seconds: float = COMMAND_SECONDS
+    dsn: str,
+    *,
+    size: int,
+    name: str = "dts",
+    command_seconds: float = COMMAND_SECONDS,
+    lent: bool = False,
+    password: Callable[[], str] | None = None,
 ) -> asyncpg.Pool:
     """Open a pool of at most `size` connections; one is opened at once, so that a wrong DSN shows here.
 
     A DSN may name several hosts; the one that takes writes is used. json and jsonb go in and out as Python values.
+
+    Args:
+        dsn: a PostgreSQL URI.
+        size: at most so many connections.
+        name: what the server shows of them.
+        command_seconds: how long an answer may take.
+        lent: it leads to a pooler that lends a session for a transaction, as PgBouncer does in that mode.
+        password: asked for whenever a connection is opened, since it may be another one by then; None: that of the DSN.
 
     Raises:
         InvalidArgument: the DSN cannot be read.
         Unavailable: no server answers, or it refuses this user or database.
     """
     options: dict[str, Any] = {} if "target_session_attrs" in dsn else {"target_session_attrs": "read-write"}
+    settings = {**SESSION, "application_name": name}
+    if lent:
+        # Prepared statements would be left behind in sessions that others get.
+        options |= {"connection_class": LentSession, "statement_cache_size": 0}
+        settings = {"timezone": SESSION["timezone"], "application_name": name}
     with errors(), _readable_dsn():
         return await asyncpg.create_pool(
             dsn,
@@ -78,7 +111,8 @@ async def open_pool(
             command_timeout=command_seconds,
             init=_prepare,
             reset=_keep_session,
-            server_settings={**SESSION, "application_name": name},
+            password=password,
+            server_settings=settings,
             **options,
         )
 
@@ -127,6 +161,9 @@ def _readable_dsn() -> Iterator[None]:
         yield
     except asyncpg.ClientConfigurationError as exc:
         raise InvalidArgument.of("dsn", "dsn.invalid", f"is not a PostgreSQL address: {exc}") from exc
+    except ValueError:  # without a cause: it tells a part of the address, most often of a password
+        why = "is not a PostgreSQL address; in a password, # / ? and @ are written %23 %2F %3F and %40"
+        raise InvalidArgument.of("dsn", "dsn.invalid", why) from None
 
 
 async def _prepare(connection: asyncpg.Connection) -> None:
@@ -136,6 +173,13 @@ async def _prepare(connection: asyncpg.Connection) -> None:
 
 def _to_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def lends(connection: Connection) -> bool:
+    """Whether the session is ours for one transaction only."""
+    inner = getattr(connection, "_con", connection)  # what a pool lends is a stand-in
+    # asyncpg's metaclass takes every connection for an instance of every subclass.
+    return type(inner) is LentSession
 
 
 async def _keep_session(_: asyncpg.Connection) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -16,6 +16,12 @@ from dts.domain.runs import FINAL, Outcome
 from dts.pb.dts.v1 import Attempt, Reason, ReportDetail, Reports, RunState
 
 REASONS = {reason.value: reason for reason in Reason}
+LONGEST = 100 * 366 * 86400 * 1_000_000
+"""Microseconds, a century: no node knows of anything that took longer, and a run that began before the calendar does
+could not be told to anybody who lists runs."""
+
+MESSAGE_LENGTH = 4096
+
 REPORTABLE = {state.value: state for state in {RunState.RUNNING, *FINAL} - {RunState.SKIPPED}}
 
 
@@ -46,10 +52,8 @@ class Report:
         return self.detail.message if self.detail else ""
 
 
-def decode(reports: Reports, *, age: int) -> list[Report]:
+def decode(reports: Reports) -> list[Report]:
     """The rows of a batch of reports.
-
-    age: microseconds since the reports were sent; they count from there.
 
     Raises:
         InvalidArgument: a column does not have an entry for each attempt, or a state is not one to report.
@@ -76,14 +80,38 @@ def decode(reports: Reports, *, age: int) -> list[Report]:
             _reportable(state),
             REASONS.get(reason, Reason.ENGINE_ERROR),
             exit_code,
-            started + age if started >= 0 else -1,
-            finished + age if finished >= 0 else -1,
-            cpu,
-            memory,
-            details.get(position),
+            bounded(started) if started >= 0 else -1,
+            bounded(finished) if finished >= 0 else -1,
+            max(bounded(cpu), 0),
+            max(memory, 0),
+            _storable(details.get(position)),
         )
         for position, (run_id, attempt, state, reason, exit_code, started, finished, cpu, memory) in enumerate(columns)
     ]
+
+
+def bounded(microseconds: int) -> int:
+    """A duration that the calendar of every reader has room for; negative is none."""
+    return min(max(microseconds, -1), LONGEST)
+
+
+def _storable(detail: ReportDetail | None) -> ReportDetail | None:
+    """Engines repeat what images and commands say, and PostgreSQL takes no NUL. One result that cannot be stored would
+    hold up all that are told with it, again and again.
+    """
+    if detail is None:
+        return None
+    return replace(
+        detail,
+        message=_text(detail.message),
+        image_digest=_text(detail.image_digest),
+        handle=_text(detail.handle),
+        log_bytes=max(detail.log_bytes, 0),
+    )
+
+
+def _text(text: str) -> str:
+    return text[:MESSAGE_LENGTH].replace("\0", "\ufffd")
 
 
 def _reportable(number: int) -> RunState:
@@ -93,8 +121,8 @@ def _reportable(number: int) -> RunState:
     return state
 
 
-def ended_attempt(report: Report, row: asyncpg.Record, now: datetime) -> Attempt:
-    """The attempt that a report ends, as it is kept when another one follows."""
+def ended_attempt(report: Report, row: asyncpg.Record, sent_at: datetime) -> Attempt:
+    """The attempt that a report ends, as it is kept when another one follows. sent_at: from where its times count."""
     detail = report.detail or ReportDetail()
     return Attempt(
         number=report.attempt,
@@ -103,8 +131,8 @@ def ended_attempt(report: Report, row: asyncpg.Record, now: datetime) -> Attempt
         reason=report.reason,
         message=report.message,
         assigned_at=row["assigned_at"],
-        started_at=now - report.started_ago * MICROSECOND if report.started_ago >= 0 else None,
-        finished_at=now - max(report.finished_ago, 0) * MICROSECOND,
+        started_at=_no_earlier(sent_at - report.started_ago * MICROSECOND, row) if report.started_ago >= 0 else None,
+        finished_at=_no_earlier(sent_at - max(report.finished_ago, 0) * MICROSECOND, row),
         exit_code=report.exit_code if report.exit_code >= 0 else None,
         cpu_time=report.cpu_time * MICROSECOND,
         peak_memory=report.peak_memory,
@@ -112,6 +140,12 @@ def ended_attempt(report: Report, row: asyncpg.Record, now: datetime) -> Attempt
         handle=detail.handle,
         log_bytes=detail.log_bytes,
     )
+
+
+def _no_earlier(at: datetime, row: asyncpg.Record) -> datetime:
+    """Nothing happened before the run was due and given to its node; of some milliseconds two clocks may disagree."""
+    first: datetime = max(at, row["assigned_at"], row["not_before"])
+    return first
 
 
 def kept_details(detail: ReportDetail | None) -> str | None:

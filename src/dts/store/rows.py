@@ -16,6 +16,7 @@ from dts.pb.dts.v1 import (
     Reason,
     Run,
     RunState,
+    SwarmNode,
     Task,
     TaskSpec,
     TaskVersion,
@@ -143,21 +144,52 @@ def _past_attempt(row: Row, run: Run) -> Attempt:
     return attempt
 
 
+WITHDRAWN = {"drain": "drained in the Swarm", "pause": "paused in the Swarm"}
+"""What is told of a node that takes nothing new, by its availability."""
+
+
 def node_of(row: Row) -> Node:
-    """A row of node with the database's now."""
-    node = Node.parse(row["about"])
+    """A row of node with the database's now, and what the Swarm says of it."""
+    node = seen_node_of(row)
     node.used = Capacity.parse(row["used"]) if row["used"] else Capacity()
-    node.state = _node_state(row, row["now"])
     node.last_seen_at = row["last_seen_at"]
     node.running = row["running"]
-    node.drain_note = row["drain_note"]
+    node.drain_note = row["drain_note"] or node.drain_note
+    node.targets = list(row.get("targets") or ())
     return node
 
 
+def seen_node_of(row: Row) -> Node:
+    """What a node said of itself, what the Swarm says of it, and whether it lives."""
+    node = Node.parse(row["about"])
+    node.state = _node_state(row, row["now"])
+    if row["swarm"] is not None:
+        swarm = SwarmNode.parse(row["swarm"])
+        node.labels, node.role = {**node.labels, **swarm.labels}, swarm.role or node.role
+        if swarm.availability in WITHDRAWN and node.state is NodeState.READY:
+            node.state, node.drain_note = NodeState.DRAINING, WITHDRAWN[swarm.availability]
+    return node
+
+
+def node_without_executor_of(row: Row) -> Node:
+    """A row of swarm_node."""
+    swarm = SwarmNode.parse(row["about"])
+    return Node(
+        id=swarm.id,
+        hostname=swarm.hostname,
+        role=swarm.role,
+        platform=swarm.platform,
+        labels=dict(swarm.labels),
+        engine_labels=dict(swarm.engine_labels),
+        state=NodeState.NO_EXECUTOR,
+        drain_note=WITHDRAWN.get(swarm.availability, ""),
+    )
+
+
 def _node_state(row: Row, now: datetime) -> NodeState:
-    if row["left_at"] is not None or row["lease_until"] <= now:
+    if row["lease_until"] <= now:
         return NodeState.DOWN
-    if row["draining"]:
+    if row["draining"] or row["left_at"] is not None:
         return NodeState.DRAINING
     # Renewed three times in its length: one third left means that two renewals are missing.
     overdue = (row["lease_until"] - now) * 3 < row["lease_until"] - row["last_seen_at"]

@@ -12,8 +12,11 @@ import asyncpg
 from dts.domain.claim import End
 from dts.domain.errors import FailedPrecondition, InvalidArgument, NotFound
 from dts.domain.ids import parse_id
+from dts.domain.runs import FINAL
 from dts.pb.dts.v1 import (
+    FindDurationsRequest,
     FindTickRequest,
+    LastSuccess,
     ListRunsRequest,
     PageRunsResponse,
     Reason,
@@ -21,6 +24,7 @@ from dts.pb.dts.v1 import (
     RequestRunsRequest,
     Run,
     RunState,
+    TaskDuration,
     Trigger,
 )
 from dts.store.claims import end_pending
@@ -63,7 +67,7 @@ class RunStore:
         if len({row["id"] for row in found}) > 1:
             raise InvalidArgument.of("run", "run.ambiguous", f"more than one run begins with {text}: give more of it")
         runs = await self._read([(found[0]["id"], found[0]["scheduled_at"])])
-        if not runs:  # it moved to history between two looks
+        if not runs:  # retention took it between two looks
             raise NotFound(f"no run {text}", code="run.unknown")
         return runs[0]
 
@@ -77,6 +81,16 @@ class RunStore:
                 row = await self._pool.fetchrow(sql("find_tick"), task_id, request.at)
         runs = await self._read([(row["id"], row["scheduled_at"])]) if row else []
         return runs[0] if runs else None
+
+    async def durations(self, request: FindDurationsRequest) -> list[TaskDuration]:
+        """How long runs took of late, of tasks that have such runs."""
+        ids = [parse_id(text, field="task_ids") for text in request.task_ids]
+        with errors():
+            rows = await self._pool.fetch(sql("durations"), ids)
+        return [
+            TaskDuration(task_id=str(row["task_id"]), runs=row["runs"], median=row["median"], p95=row["p95"])
+            for row in rows
+        ]
 
     async def page(self, query: ListRunsRequest) -> PageRunsResponse:
         """One page, newest first; `query.task` is an id or empty."""
@@ -93,6 +107,8 @@ class RunStore:
             bool(query.states),
         ]
         name = "page_all" if RunState.SUCCEEDED in states else "page_not_ok"
+        if not FINAL & set(states):
+            name = "page_live"
         if query.task:
             name = "page_task"
             arguments.append(parse_id(query.task, field="query.task"))
@@ -102,6 +118,12 @@ class RunStore:
         runs = await self._read([(row["id"], row["scheduled_at"]) for row in page])
         token = encode_token(page[-1]["scheduled_at"], page[-1]["id"]) if len(keys) > size else ""
         return PageRunsResponse(runs=runs, next_page_token=token)
+
+    async def last_successes(self, most: int) -> list[LastSuccess]:
+        """When tasks with a schedule last succeeded, of at most so many."""
+        with errors():
+            rows = await self._pool.fetch(sql("last_successes"), most)
+        return [LastSuccess(task=row["name"], at=row["at"]) for row in rows]
 
     async def request(self, request: RequestRunsRequest) -> list[Run]:
         """Stores runs that were asked for; the same request twice stores them once.

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from dts.store.channels import ChannelStore
 from dts.store.claims import ClaimStore
 from dts.store.definitions import Definitions
+from dts.store.history import HistoryStore
 from dts.store.ledger import LedgerStore
 from dts.store.logs import LogStore
 from dts.store.nodes import NodeStore
+from dts.store.notices import NoticeStore
 from dts.store.results import ResultStore
 from dts.store.runs import RunStore
 from dts.store.tasks import TaskStore
+from dts.store.tokens import TokenStore
 from dts.store.upkeep import UpkeepStore
 from dts.store.wakeups import Wakeups
 
@@ -28,8 +32,12 @@ class Store:
     claims: ClaimStore
     results: ResultStore
     runs: RunStore
+    history: HistoryStore
     logs: LogStore
     nodes: NodeStore
+    tokens: TokenStore
+    channels: ChannelStore
+    notices: NoticeStore
     upkeep: UpkeepStore
     wakeups: Wakeups
 
@@ -44,8 +52,12 @@ class Store:
             claims=ClaimStore(pool, definitions, wakeups),
             results=ResultStore(pool, definitions, wakeups, rand),
             runs=RunStore(pool, definitions, wakeups),
+            history=HistoryStore(pool),
             logs=LogStore(pool, wakeups),
             nodes=NodeStore(pool, definitions, wakeups),
+            tokens=TokenStore(pool),
+            channels=ChannelStore(pool),
+            notices=NoticeStore(pool),
             upkeep=UpkeepStore(pool, definitions, wakeups, rand),
             wakeups=wakeups,
         )

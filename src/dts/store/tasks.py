@@ -77,7 +77,10 @@ class TaskStore:
         return [task_of(row, last_run=last.get(row["id"])) for row in found]
 
     async def page(self, request: PageTasksRequest) -> PageTasksResponse:
-        """One page of current tasks, by name."""
+        """One page of current tasks, by name; or those that are due first."""
+        if request.soonest:
+            rows = await self._pool.fetch(sql("soonest_tasks"), request.due_until, request.soonest)
+            return PageTasksResponse(tasks=[task_of(row) for row in rows])
         query = request.query or ListTasksRequest()
         size = query.page_size or PAGE_SIZE
         rows = await self._pool.fetch(
@@ -88,6 +91,8 @@ class TaskStore:
             json.dumps(dict(query.labels)),
             request.due_until,
             size + 1,
+            query.name_part,
+            query.enabled,
         )
         page = rows[:size]
         last = await self._last_runs(page) if request.with_last_run else {}
@@ -96,9 +101,9 @@ class TaskStore:
             next_page_token=page[-1]["name"] if len(rows) > size else "",
         )
 
-    async def versions(self, task_id: UUID) -> list[TaskVersion]:
-        """The versions of a task, newest first."""
-        return [version_of(row) for row in await self._pool.fetch(sql("task_versions"), task_id)]
+    async def versions(self, task_id: UUID, limit: int) -> list[TaskVersion]:
+        """The versions of a task, newest first; at most so many, all for 0."""
+        return [version_of(row) for row in await self._pool.fetch(sql("task_versions"), task_id, limit or None)]
 
     async def _by_id(self, ids: Iterable[UUID]) -> list[Task]:
         request = FindTasksRequest(tasks=[str(task_id) for task_id in ids], deleted=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from uuid import UUID
 
 import asyncpg
 
@@ -25,9 +24,11 @@ from dts.pb.dts.v1 import (
 )
 from dts.store.claims import end_pending, release
 from dts.store.definitions import Definitions
+from dts.store.giveback import give_back
 from dts.store.pool import Connection, errors
 from dts.store.queries import sql
 from dts.store.rows import word
+from dts.store.tallies import Ending, tally
 from dts.store.transactions import in_transaction
 from dts.store.wakeups import Wakeups
 
@@ -37,6 +38,10 @@ LONG_SECONDS = 300
 """What a statement about a whole day of history may take; it is done once a day and holds nobody up."""
 
 DEFAULT_KEEP = timedelta(days=30)
+COME_BACK = timedelta(seconds=10)
+"""How long a node may take to say hello once it was found silent: its lease is also over when nobody could renew it,
+because the database, the network or every scheduler was away. An executor tries again every five seconds."""
+
 LOST = "its node fell silent and did not come back in time"
 
 
@@ -57,11 +62,14 @@ class UpkeepStore:
         async def work(connection: Connection) -> SweepResponse:
             now: datetime = request.now or await connection.fetchval("SELECT now()")
             unknown = await connection.fetch(sql("silence_nodes"), now)
+            lost, failed = await self._give_up_silent(connection, now)
+            expired = await _expire(connection, now)
             return SweepResponse(
                 unknown=len(unknown),
-                lost=await self._give_up_silent(connection, now),
-                expired=await _expire(connection, now),
+                lost=lost,
+                expired=len(expired),
                 released=await _release_stranded(connection, now),
+                ended=tally([*failed, *expired]),
             )
 
         response = await in_transaction(self._pool, work)
@@ -70,7 +78,7 @@ class UpkeepStore:
         return response
 
     async def maintain(self, request: MaintainRequest) -> MaintainResponse:
-        """Makes the partitions of the coming days and drops those that are too old."""
+        """Makes the partitions of the coming days, drops those that are too old; forgets alerts of deleted tasks."""
         keep = request.keep or DEFAULT_KEEP
 
         async def work(connection: Connection) -> MaintainResponse:
@@ -82,11 +90,19 @@ class UpkeepStore:
             today = now.astimezone(UTC).date()
             created = await _create(connection, there, today)
             dropped = await _drop(connection, there, today - keep)
+            await connection.execute(sql("forget_alerts"))
             if dropped:
                 await connection.fetch(sql("prune_rest"), now - keep, timeout=LONG_SECONDS)
             return MaintainResponse(created=created, dropped=dropped)
 
         return await in_transaction(self._pool, work)
+
+    async def clock(self) -> datetime:
+        """What time it is in the database."""
+        with errors():
+            (row,) = await self._pool.fetch(sql("clock"))
+        now: datetime = row[0]
+        return now
 
     async def describe(self) -> DescribeDatabaseResponse:
         """How the database is."""
@@ -98,9 +114,14 @@ class UpkeepStore:
             now=row["now"],
             live_runs=row["live_runs"],
             oldest_wait=row["oldest_wait"],
+            oldest_snapshot=row["oldest_snapshot"],
+            transaction_age=row["transaction_age"],
+            unsent=row["unsent"],
+            oldest_unsent=row["oldest_unsent"],
         )
 
-    async def _give_up_silent(self, connection: Connection, now: datetime) -> int:
+    async def _give_up_silent(self, connection: Connection, now: datetime) -> tuple[int, list[Ending]]:
+        """How many runs were settled, and which of them are over."""
         rows = await connection.fetch(sql("silent_runs"), BATCH)
         known = await self._definitions.get(connection, [(row["task_id"], row["task_version"]) for row in rows])
         over = [
@@ -108,19 +129,23 @@ class UpkeepStore:
             for row in rows
             if (definition := known.get((row["task_id"], row["task_version"]))) and _is_lost(row, definition, now)
         ]
+        withdrawn = [row for row, definition in over if _only_withdrawn(row, definition)]
+        lost = [(row, definition) for row, definition in over if not _only_withdrawn(row, definition)]
         again = [
-            (row, definition, delay) for row, definition in over if (delay := self._again(row, definition)) is not None
+            (row, definition, delay) for row, definition in lost if (delay := self._again(row, definition)) is not None
         ]
-        failed = [row for row, _ in over if row["id"] not in {kept["id"] for kept, _, _ in again}]
+        failed = [row for row, _ in lost if row["id"] not in {kept["id"] for kept, _, _ in again}]
+        if withdrawn:
+            await give_back(connection, self._definitions, withdrawn)
         await _retry_lost(connection, again, now)
         await release(connection, await _end_lost(connection, failed, now), now)
-        return len(over)
+        return len(over), [(*_end_of(row), 1) for row in failed]
 
     def _again(self, row: asyncpg.Record, definition: Definition) -> timedelta | None:
         """After what delay a lost run gets another attempt; None: it does not."""
-        if row["recall"] in {"cancel", "replace", "terminate"}:
+        if row["recall"] is not None:
             return None
-        if row["started_at"] is None or definition.policies.on_node_loss is NodeLoss.RERUN:
+        if row["never_started"] or definition.policies.on_node_loss is NodeLoss.RERUN:
             return timedelta(0)
         if definition.policies.on_node_loss is NodeLoss.FAIL:
             return None
@@ -132,11 +157,17 @@ class UpkeepStore:
 
 
 def _is_lost(row: asyncpg.Record, definition: Definition, now: datetime) -> bool:
-    """Whether the wait for the node is over."""
+    """Whether the wait for the node is over. It has a moment in any case: we may have been away, and not the node."""
     waits = definition.policies.on_node_loss is NodeLoss.WAIT
-    patience = definition.policies.node_loss_wait if waits else timedelta(0)
+    patience = max(COME_BACK, definition.policies.node_loss_wait) if waits else COME_BACK
     unknown_at: datetime = row["unknown_at"]
     return now - unknown_at >= patience
+
+
+def _only_withdrawn(row: asyncpg.Record, definition: Definition) -> bool:
+    """Whether it is a tick that an edit asked back before it started: it runs only if it still counts."""
+    harmless = row["never_started"] or definition.policies.on_node_loss is NodeLoss.RERUN
+    return row["recall"] == "withdraw" and row["started_at"] is None and harmless
 
 
 async def _retry_lost(
@@ -147,9 +178,9 @@ async def _retry_lost(
             sql("retry"),
             [row["id"] for row, _, _ in again],
             [now + delay for _, _, delay in again],
-            [row["failures"] + (row["started_at"] is not None) for row, _, _ in again],
+            [row["failures"] + (not row["never_started"]) for row, _, _ in again],
             [word(Reason.NODE_LOST)] * len(again),
-            [LOST] * len(again),
+            [_lost(row) for row, _, _ in again],
             [json.dumps([*(row["earlier_attempts"] or []), _lost_attempt(row, now)]) for row, _, _ in again],
         )
 
@@ -160,7 +191,7 @@ def _lost_attempt(row: asyncpg.Record, now: datetime) -> Mapping[str, object]:
         node=row["hostname"] or row["node_id"] or "",
         state=RunState.FAILED,
         reason=Reason.NODE_LOST,
-        message=LOST,
+        message=_lost(row),
         assigned_at=row["assigned_at"],
         started_at=row["started_at"],
         finished_at=now,
@@ -171,18 +202,31 @@ def _lost_attempt(row: asyncpg.Record, now: datetime) -> Mapping[str, object]:
 async def _end_lost(connection: Connection, rows: Sequence[asyncpg.Record], now: datetime) -> list[asyncpg.Record]:
     if not rows:
         return []
-    stopped = [row["recall"] in {"cancel", "replace", "terminate"} for row in rows]
+    ends = [_end_of(row) for row in rows]
     return await connection.fetch(
         sql("end_on_node"),
         [row["id"] for row in rows],
-        [word(RunState.CANCELLED if stop else RunState.FAILED) for stop in stopped],
-        [word(Reason.CANCELLED if stop else Reason.NODE_LOST) for stop in stopped],
-        [LOST] * len(rows),
+        [word(state) for state, _ in ends],
+        [word(reason) for _, reason in ends],
+        [_lost(row) for row in rows],
         now,
     )
 
 
-async def _expire(connection: Connection, now: datetime) -> int:
+def _end_of(row: asyncpg.Record) -> tuple[RunState, Reason]:
+    """How a lost run ends; it may have been asked to stop before its node fell silent."""
+    if row["recall"] not in {"cancel", "replace", "terminate"}:
+        return RunState.FAILED, Reason.NODE_LOST
+    return RunState.CANCELLED, Reason.CANCELLED if row["recall"] == "cancel" else Reason.REPLACED
+
+
+def _lost(row: asyncpg.Record) -> str:
+    """What people read."""
+    doubtful = row["started_at"] is None and not row["never_started"]
+    return f"{LOST}; whether it had started is not known" if doubtful else LOST
+
+
+async def _expire(connection: Connection, now: datetime) -> list[Ending]:
     """Runs that no claim took before their start deadline."""
     rows = [
         row
@@ -198,15 +242,15 @@ async def _expire(connection: Connection, now: datetime) -> int:
         )
         for row in rows
     ]
-    await end_pending(connection, ended, now)
-    return len(ended)
+    return await end_pending(connection, ended, now)
 
 
 async def _release_stranded(connection: Connection, now: datetime) -> int:
-    tasks: list[UUID] = [row["task_id"] for row in await connection.fetch(sql("stranded_waiters"))]
-    if not tasks:
+    stranded = await connection.fetch(sql("stranded_waiters"))
+    if not stranded:
         return 0
-    return len(await connection.fetch(sql("release_waiting"), tasks, [1] * len(tasks), now))
+    tasks, pinned = [row["task_id"] for row in stranded], [row["pinned"] for row in stranded]
+    return len(await connection.fetch(sql("release_waiting"), tasks, pinned, [1] * len(stranded), now))
 
 
 async def _create(connection: Connection, there: set[tuple[str, str]], today: date) -> list[str]:

@@ -44,6 +44,16 @@ def check_note(note: str) -> None:
         raise InvalidArgument.of("note", "text.length", f"is text of at most {NOTE_LENGTH} characters")
 
 
+def check_limit(limit: int) -> None:
+    """How many of something are asked for.
+
+    Raises:
+        InvalidArgument: less than nothing.
+    """
+    if limit < 0:
+        raise InvalidArgument.of("limit", "limit.range", "is at least 1; 0 means all")
+
+
 def check_query(query: ListTasksRequest) -> None:
     """What is to be listed.
 
@@ -57,6 +67,8 @@ def check_query(query: ListTasksRequest) -> None:
         found.refuse("page_token", "page_token.invalid", "is not from an earlier answer")
     if not _PREFIX.fullmatch(query.name_prefix):
         found.refuse("name_prefix", "name.invalid", "is the beginning of a name: a-z, 0-9, '.', '_' and '-'")
+    if not _PREFIX.fullmatch(query.name_part):
+        found.refuse("name_part", "name.invalid", "is a part of a name: a-z, 0-9, '.', '_' and '-'")
     if len(query.labels) > LABELS_MAX:
         found.refuse("labels", "labels.many", f"are {len(query.labels)}; at most {LABELS_MAX} are allowed")
     for key, value in query.labels.items():

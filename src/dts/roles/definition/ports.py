@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from dts.pb.dts.v1 import (
+    AllTokensRequest,
+    AllTokensResponse,
+    EndTokenRequest,
+    EndTokenResponse,
     FindTasksRequest,
     FindTasksResponse,
     FindTaskVersionsRequest,
@@ -13,6 +17,8 @@ from dts.pb.dts.v1 import (
     PageTasksResponse,
     SaveTasksRequest,
     SaveTasksResponse,
+    StoreTokenRequest,
+    StoreTokenResponse,
 )
 
 
@@ -23,3 +29,11 @@ class TaskStore(Protocol):
     async def find_tasks(self, message: FindTasksRequest, /) -> FindTasksResponse: ...
     async def page_tasks(self, message: PageTasksRequest, /) -> PageTasksResponse: ...
     async def find_task_versions(self, message: FindTaskVersionsRequest, /) -> FindTaskVersionsResponse: ...
+
+
+class TokenStore(Protocol):
+    """The calls about access tokens."""
+
+    async def store_token(self, message: StoreTokenRequest, /) -> StoreTokenResponse: ...
+    async def all_tokens(self, message: AllTokensRequest, /) -> AllTokensResponse: ...
+    async def end_token(self, message: EndTokenRequest, /) -> EndTokenResponse: ...

@@ -46,6 +46,7 @@ from dts.pb.dts.v1 import (
 from dts.roles.definition.applying import Wanted, plan, same, warnings_of
 from dts.roles.definition.checks import (
     check_key,
+    check_limit,
     check_note,
     check_query,
     check_version,
@@ -169,8 +170,10 @@ class DefinitionService(TaskDefinitionServiceBase):
 
     async def list_task_versions(self, message: ListTaskVersionsRequest) -> ListTaskVersionsResponse:
         """Lists the versions of a task, newest first."""
+        check_limit(message.limit)
         task = await self._task(message.task, deleted=True)
-        found = await self._store.find_task_versions(FindTaskVersionsRequest(task_id=task.id))
+        request = FindTaskVersionsRequest(task_id=task.id, limit=message.limit)
+        found = await self._store.find_task_versions(request)
         return ListTaskVersionsResponse(versions=found.versions)
 
     def _checked(self, spec: TaskSpec | None, before: TaskSpec | None = None) -> Wanted:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from betterproto2 import which_one_of
@@ -62,7 +62,7 @@ class AssignmentReader:
             InvalidArgument: columns do not fit together.
         """
         base = received_at - message.age / 1_000_000
-        parameters = {row.index: row.parameters for row in message.parameters}
+        some = {row.index: row for row in message.parameters}
         specs = [self._spec(encoded) for encoded in message.specs]
         batch = Batch()
         for row, (key, due, start_by, index, at, previous) in enumerate(_rows(message)):
@@ -71,7 +71,7 @@ class AssignmentReader:
             if known.kind == NOOP:
                 batch.noops.setdefault(instants, []).append(key)
             else:
-                job = _job(key, known.spec, at, previous, parameters.get(row, {}))
+                job = replace(_job(key, known.spec, at, previous, some.get(row, Parameters())), start_by=instants[1])
                 batch.others.append(Assigned(key, job, known.kind, *instants))
         return batch
 
@@ -124,16 +124,19 @@ def one_row(assigned: Assigned) -> Assignments:
         previous_success_at=pack("q", [to_micros(job.previous_success_at) if job.previous_success_at else 0]),
         spec_index=pack("i", [0]),
         specs=[bytes(job.spec)],
-        parameters=[Parameters(parameters=dict(job.parameters))] if job.parameters else [],
+        parameters=[Parameters(parameters=dict(job.parameters), image_digest=job.image_digest)]
+        if job.parameters or job.image_digest
+        else [],
     )
 
 
-def _job(key: Key, spec: WorkSpec, scheduled_at: int, previous: int, parameters: Mapping[str, str]) -> Job:
+def _job(key: Key, spec: WorkSpec, scheduled_at: int, previous: int, own: Parameters) -> Job:
     return Job(
         run_id=UUID(bytes=key[0]),
         attempt=key[1],
         scheduled_at=from_micros(scheduled_at),
         previous_success_at=from_micros(previous) if previous else None,
         spec=spec,
-        parameters=parameters,
+        parameters=own.parameters,
+        image_digest=own.image_digest,
     )

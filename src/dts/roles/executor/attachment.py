@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from dts.domain.errors import Unavailable
@@ -18,8 +18,11 @@ from dts.pb.dts.v1 import (
     Heartbeat,
     Hello,
     Recall,
+    SwarmNodes,
+    Targets,
     Welcome,
 )
+from dts.roles.executor.distant_clock import DistantClock
 from dts.roles.executor.keys import Key, write_keys
 from dts.roles.executor.lease import Lease
 from dts.roles.executor.outbox import Outbox
@@ -39,6 +42,10 @@ class Orders(Protocol):
 
     def used(self) -> Capacity:
         """What is taken."""
+        ...
+
+    def targets(self) -> Targets | None:
+        """Where commands can run here; the same object as long as it has not changed."""
         ...
 
     def welcomed(self) -> None:
@@ -68,8 +75,8 @@ class _Pending:
 
     hello: bool = True
     recalled: dict[Key, None] = field(default_factory=dict)
-    beats: list[bool] = field(default_factory=list)
-    """Heartbeats, each with its `leaving`."""
+    swarm: SwarmNodes | None = None
+    beat: bool = False
 
 
 class Attachment(AsyncIterator[AttachRequest]):
@@ -77,17 +84,20 @@ class Attachment(AsyncIterator[AttachRequest]):
     connection was busy goes out as one batch.
     """
 
-    def __init__(self, orders: Orders, outbox: Outbox, lease: Lease, monotonic: Monotonic) -> None:
+    def __init__(self, orders: Orders, outbox: Outbox, lease: Lease, clock: DistantClock, monotonic: Monotonic) -> None:
         self.welcome: Welcome | None = None
         self._orders = orders
         self._outbox = outbox
         self._lease = lease
+        self._clock = clock
         self._monotonic = monotonic
         self._pending = _Pending()
         self._wake = asyncio.Event()
         self._ending = False
+        self._leaving = False
         self._asked_at = 0.0
         self._every = 0.0
+        self._targets: Targets | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, scheduler: SchedulerPort) -> None:
@@ -122,19 +132,20 @@ class Attachment(AsyncIterator[AttachRequest]):
         self._pending.recalled.update(dict.fromkeys(keys))
         self._wake.set()
 
-    def beat(self, *, leaving: bool = False) -> None:
-        """A heartbeat."""
-        if leaving or not self._pending.beats:
-            self._pending.beats.append(leaving)
-        elif self._pending.beats[-1]:
-            self._pending.beats.append(False)
+    def tell_swarm(self, nodes: SwarmNodes) -> None:
+        """What the managers of the Swarm say of its nodes."""
+        self._pending.swarm = nodes
         self._wake.set()
 
-    def goodbye(self, *, leaving: bool) -> None:
-        """Ends the connection, and with `leaving` the lease, once everything is sent."""
-        if leaving:
-            self.beat(leaving=True)
-        self.finish()
+    def beat(self) -> None:
+        """A heartbeat."""
+        self._pending.beat = True
+        self._wake.set()
+
+    def leave(self) -> None:
+        """Says at once, and with every heartbeat from now on, that the node takes nothing more."""
+        self._leaving = True
+        self.beat()
 
     def finish(self) -> None:
         """Ends the connection once everything is sent."""
@@ -159,15 +170,22 @@ class Attachment(AsyncIterator[AttachRequest]):
             return AttachRequest(hello=self._orders.hello())
         if self.welcome is None:
             return None
-        if pending.beats:
-            leaving = pending.beats.pop(0)
-            beat = Heartbeat(sequence=self._lease.ask(now), used=self._orders.used(), leaving=leaving)
-            return AttachRequest(heartbeat=beat)
         if pending.recalled:
             keys, pending.recalled = pending.recalled, {}
             return AttachRequest(recalled=write_keys(keys))
+        if pending.beat:
+            pending.beat = False
+            return AttachRequest(heartbeat=self._heartbeat(now))
+        if pending.swarm is not None:
+            nodes, pending.swarm = pending.swarm, None
+            return AttachRequest(swarm=nodes)
         reports = self._outbox.take(now)
-        return None if reports is None else AttachRequest(reports=reports)
+        return None if reports is None else AttachRequest(reports=replace(reports, sent_at=self._clock.at(now)))
+
+    def _heartbeat(self, now: float) -> Heartbeat:
+        targets = self._orders.targets()
+        news, self._targets = (targets if targets is not self._targets else None), targets
+        return Heartbeat(sequence=self._lease.ask(now), used=self._orders.used(), leaving=self._leaving, targets=news)
 
     # -- what comes down
 
@@ -182,10 +200,13 @@ class Attachment(AsyncIterator[AttachRequest]):
 
     def _renew(self, response: AttachResponse) -> None:
         if response.lease is not None:
-            self._lease.renewed(response.lease.sequence)
+            asked_at = self._lease.renewed(response.lease.sequence)
+            if asked_at is not None:
+                self._clock.heard(response.lease.now, asked_at=asked_at, heard_at=self._monotonic())
         elif response.welcome is not None and response.welcome.lease is not None:
             self.welcome = response.welcome
             self._lease.granted(response.welcome.lease, self._asked_at)
+            self._clock.heard(response.welcome.now, asked_at=self._asked_at, heard_at=self._monotonic())
             self._orders.welcomed()
             self._every = (response.welcome.heartbeat or response.welcome.lease / 4).total_seconds()
             self._beat_later()

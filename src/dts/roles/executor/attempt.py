@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
+from typing import Protocol
 
 from dts.domain.durations import format_duration
 from dts.pb.dts.v1 import Reason, ReportDetail, RunState
@@ -20,7 +21,8 @@ from dts.roles.executor.noop import LATE
 from dts.roles.executor.outbox import Outbox, Result, encode
 from dts.roles.executor.shipping import LogSource, Shipper
 from dts.roles.executor.timetable import Monotonic, Timetable
-from dts.roles.executor.work import Ended, Refused, Runner, Work
+from dts.roles.executor.work import Ended, Job, Refused, Runner, Work, why_missing
+from dts.runtime.logs import about
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,9 @@ STOP_AGAIN_SECONDS = 2.0
 
 DISK_SECONDS = 5.0
 """How long a result waits for a slow disk before it is reported all the same."""
+
+OF_THE_NODE = frozenset({Reason.ENGINE_ERROR, Reason.IMAGE_PULL})
+"""Reasons for which work is refused that may lie in the node alone, such as in an engine that is away."""
 
 GONE = "the executor was restarted and the work it had started is gone; how it ended is not known"
 UNKNOWN_END = "how it ended is not known"
@@ -54,7 +59,19 @@ class Cause:
     fenced: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+class Traced(Protocol):
+    """Makes spans of attempts."""
+
+    def told(self, job: Job) -> Job:
+        """An attempt that knows its span."""
+        ...
+
+    def ended(self, assigned: Assigned, result: Result) -> None:
+        """An attempt is over."""
+        ...
+
+
+@dataclass(slots=True)
 class Tools:
     """What every attempt works with."""
 
@@ -68,10 +85,16 @@ class Tools:
     searched: Mapping[str, asyncio.Event]
     """By kind, set once what an earlier process left was looked for. Whatever is prepared before that would be
     taken for a leftover."""
+    traced: Traced | None = None
+    """Where traces are on."""
 
 
 class _NoLease(Exception):
     """It is due and may not start."""
+
+
+class _Unable(Exception):
+    """It has not started, and the node cannot run its kind at the moment."""
 
 
 class Attempt:
@@ -84,6 +107,8 @@ class Attempt:
         self.assigned = assigned
         self.phase = Phase.WAITING
         self.started: float | None = None
+        self.unable = False
+        """Over without a result: another node may be able to."""
         self._tools = tools
         self._log: LogSource = tools.shipper.source(assigned.key, assigned.job.scheduled_at)
         self._work: Work | None = None
@@ -111,10 +136,12 @@ class Attempt:
 
     async def live(self) -> None:
         """From assignment to result."""
+        self._begin()
         try:
             await self._hand_in(await self._guarded(self._run()))
-        except _NoLease:
+        except (_NoLease, _Unable) as why:
             self.phase = Phase.OVER
+            self.unable = isinstance(why, _Unable)
             self._tools.journal.forget([self.assigned.key])
         finally:
             if self.phase in {Phase.WAITING, Phase.OVER} and self._work is not None:
@@ -122,6 +149,7 @@ class Attempt:
 
     async def resume(self, found: Awaitable[Work | None], started: float) -> None:
         """From an earlier process's start to the result. found: None if the work is gone."""
+        self._begin()
         self.phase, self.started = Phase.STARTED, started
         work = await found
         if work is None:
@@ -144,12 +172,17 @@ class Attempt:
         if self._watching:
             self._launch_stopper()
 
+    def _begin(self) -> None:
+        """Whatever is logged from here on, by whichever module, says which run it is about."""
+        job = self.assigned.job
+        about(run=str(job.run_id), task=job.spec.task, attempt=job.attempt)
+
     async def _guarded(self, life: Awaitable[Result]) -> Result:
         try:
             return await life
         except Refused as refused:
             return self._refused(refused)
-        except _NoLease:
+        except (_NoLease, _Unable):
             raise
         except Exception as error:  # a runner's bug must cost its own attempt, and no other
             log.exception("%s failed inside the executor", words(self.assigned.key))
@@ -157,10 +190,22 @@ class Attempt:
 
     async def _run(self) -> Result:
         self._tools.journal.job(self.assigned.key, one_row(self.assigned))
-        self._work = work = await self._prepared()
-        await self._tools.timetable.until(self.assigned.due)
-        await self._start(work)
+        try:
+            self._work = work = await self._prepared()
+            await self._tools.timetable.until(self.assigned.due)
+            await self._start(work)
+        except Refused as refused:
+            if refused.reason in OF_THE_NODE and await self._is_unable() and self._cause is None:
+                raise _Unable from refused
+            raise
         return await self._watched(work)
+
+    async def _is_unable(self) -> bool:
+        runner = self._tools.runners.get(self.assigned.kind)
+        why = await why_missing(runner) if runner is not None else ""
+        if why:
+            log.warning("%s is given back: %s", words(self.assigned.key), why)
+        return bool(why)
 
     async def _prepared(self) -> Work:
         kind = self.assigned.kind
@@ -171,11 +216,15 @@ class Attempt:
         try:
             async with asyncio.timeout(left) as patience:
                 await self._tools.searched[kind].wait()
-                return await runner.prepare(self.assigned.job)
+                return await runner.prepare(self._job())
         except TimeoutError:
             if not patience.expired():
                 raise
             raise Refused(Reason.START_DEADLINE, "it could not be made ready before its start deadline") from None
+
+    def _job(self) -> Job:
+        job, traced = self.assigned.job, self._tools.traced
+        return job if traced is None else traced.told(job)
 
     async def _start(self, work: Work) -> None:
         now = self._tools.monotonic()
@@ -191,7 +240,11 @@ class Attempt:
             self.started = None
             raise
         self.started = self._tools.monotonic()
+        # An engine may take seconds: who takes over must not tell when it was asked.
+        self._tools.journal.started(self.assigned.key)
+        self._tools.timetable.started(self.started - self.assigned.due, 1)
         self._tools.outbox.runs(self.assigned.key, self.started)
+        log.debug("started", extra={"kind": self.assigned.kind, "handle": self.handle})
 
     async def _watched(self, work: Work) -> Result:
         self._watching = True
@@ -220,7 +273,18 @@ class Attempt:
                 async with asyncio.timeout(DISK_SECONDS):
                     await tools.journal.synced()
             tools.outbox.add([key], result)
+            self._tell(result)
         self.phase = Phase.OVER
+
+    def _tell(self, result: Result) -> None:
+        """In the log, where success is the rule and says nothing, and as a span."""
+        level = logging.DEBUG if result.state is RunState.SUCCEEDED else logging.INFO
+        if log.isEnabledFor(level):
+            fields = {"state": result.state.name, "reason": result.reason.name, "exit_code": result.exit_code}
+            why = result.detail.message if result.detail is not None else ""
+            log.log(level, "ended", extra={**fields, "why": why})
+        if self._tools.traced is not None:
+            self._tools.traced.ended(self.assigned, result)
 
     # -- stopping
 
@@ -273,6 +337,9 @@ class Attempt:
             case code:
                 return self._result(RunState.FAILED, Reason.EXIT_CODE, f"it ended with exit code {code}", ended)
 
+    def _finished(self, ago: timedelta) -> float:
+        return max(self._tools.monotonic() - ago.total_seconds(), self.started or float("-inf"))
+
     def _refused(self, refused: Refused) -> Result:
         return self._result(RunState.FAILED, refused.reason, refused.message, final=refused.final)
 
@@ -285,7 +352,7 @@ class Attempt:
             reason=reason,
             exit_code=-1 if end.exit_code is None else end.exit_code,
             started=self.started,
-            finished=self._tools.monotonic(),
+            finished=self._finished(end.ago),
             cpu_time=max(0, end.cpu_time // MICROSECOND),
             peak_memory=max(0, end.peak_memory),
             detail=ReportDetail(

@@ -9,29 +9,33 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from uuid import UUID, uuid5
 
 from dts.domain.columns import pack
 from dts.domain.errors import DtsError
-from dts.pb.dts.v1 import Assignments, AttemptKeys, Capacity, Hello, Node, Recall
+from dts.pb.dts.v1 import Assignments, AttemptKeys, Capacity, Hello, Node, Recall, SwarmNodes, Targets
 from dts.roles.executor.attachment import Attachment
-from dts.roles.executor.attempt import Attempt, Tools
+from dts.roles.executor.attempt import Attempt, Tools, Traced
+from dts.roles.executor.distant_clock import DistantClock, SkewWatch
 from dts.roles.executor.journal import open_journal
 from dts.roles.executor.keys import Key, read_keys, write_keys
 from dts.roles.executor.lease import Lease
 from dts.roles.executor.outbox import Outbox
 from dts.roles.executor.ports import LogPort, NodeSource, SchedulerPort
 from dts.roles.executor.recovery import Recovery
+from dts.roles.executor.rivals import RivalWatch
 from dts.roles.executor.roster import Roster
 from dts.roles.executor.shipping import Shipper
-from dts.roles.executor.timetable import Monotonic, Timetable
+from dts.roles.executor.timetable import Monotonic, Started, Timetable
 from dts.roles.executor.work import Runner
 
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
-DESCRIBE_SECONDS = 30.0
-"""How often the node is looked at anew: an engine may have come or gone."""
+DESCRIBE_SECONDS = 5.0
+"""How often the node is looked at anew: an engine may have come, gone, or hang. What it does not say in five seconds
+counts as missing, so that within ten seconds nothing new is sent that would need it."""
 
 GOODBYE_SECONDS = 2.0
 """How long a scheduler may take to hear that we leave."""
@@ -44,7 +48,7 @@ class Executor:
         scheduler: where it attaches.
         log_store: where logs go.
         data_dir: keeps the journal; one executor at a time.
-        node: describes this machine; its incarnation is one for the life of the process, and a UUID.
+        node: describes this machine; its incarnation is a UUID, new for each process. Each connection derives its own.
         runners: by the name of their kind. `noop` needs none.
         monotonic: seconds that never go back.
         now: the wall clock; only for people and for what must outlive the process.
@@ -81,8 +85,13 @@ class Executor:
             monotonic=monotonic,
             searched={kind: asyncio.Event() for kind in runners},
         )
+        self._clock = DistantClock()
+        self._skew = SkewWatch()
+        self._rivals = RivalWatch()
         self._roster = Roster(self._tools)
         self._node = Node()
+        self._targets: Targets | None = None
+        self._attachments = 0
         self._link: Attachment | None = None
         self._acknowledged = asyncio.Event()
         self._detached = asyncio.Event()
@@ -105,9 +114,40 @@ class Executor:
         """What it holds, without noops."""
         return list(self._roster)
 
+    @property
+    def held(self) -> int:
+        """How many attempts are not over, noops included."""
+        return len(self._roster)
+
+    @property
+    def slots(self) -> int:
+        """How many slots the node last said that it has."""
+        return self._node.capacity.slots if self._node.capacity is not None else 0
+
+    def on_start(self, started: Started) -> None:
+        """Who is told of every start, and how late it was."""
+        self._tools.timetable.started = started
+
+    def trace(self, traced: Traced) -> None:
+        """Makes spans of attempts from here on, no-ops left out."""
+        self._tools.traced = traced
+
     async def describe(self) -> Node:
         """The node as it is now."""
         return replace(await self._describe(), used=self._roster.used(), running=len(self._roster))
+
+    def tell_swarm(self, nodes: SwarmNodes) -> bool:
+        """Passes on what the managers of the Swarm say of its nodes; whether a scheduler hears it."""
+        if self._link is None or self._link.welcome is None:
+            return False
+        self._link.tell_swarm(nodes)
+        return True
+
+    def tell_targets(self, targets: Targets) -> None:
+        """Passes on where commands can run here."""
+        self._targets = targets
+        if self._link is not None and self._link.welcome is not None:
+            self._link.beat()
 
     # -- its life
 
@@ -135,7 +175,8 @@ class Executor:
             Whether all was done in time. What still runs goes on; see `run`.
         """
         self._roster.leave()
-        self._say_leaving()
+        if self._link is not None:
+            self._link.leave()
         try:
             async with asyncio.timeout(seconds):
                 await self._roster.idle()
@@ -147,11 +188,12 @@ class Executor:
         return True
 
     async def _say_goodbye(self) -> None:
-        """Ends the lease too, unless something still runs: that is ours until it is over."""
+        """The lease ends with it, unless something still runs: that is ours until the lease is over."""
         self._gone = True
         if self._link is None:
             return
-        self._link.goodbye(leaving=not self._roster)
+        self._link.beat()
+        self._link.finish()
         with suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_SECONDS):
                 await self._detached.wait()
@@ -159,15 +201,19 @@ class Executor:
     async def _stay_attached(self) -> None:
         failures = 0
         while not self._gone:
-            link = Attachment(self, self._tools.outbox, self._tools.lease, self._tools.monotonic)
+            link = Attachment(self, self._tools.outbox, self._tools.lease, self._clock, self._tools.monotonic)
+            begun = self._tools.monotonic()
             await self._attach(link)
+            if link.welcome:
+                self._rivals.ended(self._node, seconds=self._tools.monotonic() - begun)
             failures = 0 if link.welcome else failures + 1
             await asyncio.sleep(self._pause(failures))
 
     async def _attach(self, link: Attachment) -> None:
         outbox, roster = self._tools.outbox, self._roster
         try:
-            self._node = self._tools.shipper.node = await self._describe()
+            self._node = self._anew(await self._describe())
+            self._tools.shipper.send_as(self._node)
             self._link, outbox.ready, roster.give_back = link, link.wake, link.answer_recall
             self._detached.clear()
             await link.run(self._scheduler)
@@ -178,24 +224,27 @@ class Executor:
             self._link, outbox.ready, roster.give_back = None, lambda: None, lambda _: None
             self._detached.set()
 
+    def _anew(self, node: Node) -> Node:
+        """With an incarnation for this connection: what a scheduler decides for an earlier one is void."""
+        self._attachments += 1
+        return replace(node, incarnation=str(uuid5(UUID(node.incarnation), str(self._attachments))))
+
     def _pause(self, failures: int) -> float:
         longest: float = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures, 10))
         return longest * (0.5 + self._rand() / 2)
 
     async def _look_around(self) -> None:
-        """Attaches anew when the node can run other kinds than it said."""
+        """Attaches anew when the node can run other kinds than it said; looks at once when an attempt noticed it."""
+        unable = self._roster.unable
         while True:
-            await asyncio.sleep(DESCRIBE_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DESCRIBE_SECONDS):
+                    await unable.wait()
+            unable.clear()
             seen = await self._describe()
             if self._link is not None and _abilities(seen) != _abilities(self._node):
                 log.info("what this node can run has changed: %s", ", ".join(seen.kinds))
                 self._link.finish()
-
-    def _say_leaving(self) -> None:
-        """The first beat tells that we take nothing more; the second keeps the lease for what still runs."""
-        if self._link is not None:
-            self._link.beat(leaving=True)
-            self._link.beat()
 
     async def _all_acknowledged(self) -> None:
         while self._tools.outbox:
@@ -206,6 +255,7 @@ class Executor:
 
     def hello(self) -> Hello:
         """Who we are and what we hold."""
+        self._keep_to_lease()  # also for what came after the lease was over
         held: dict[Key, int] = self._roster.held(self._tools.monotonic())
         return Hello(node=self._node, held=write_keys(held), held_started_ago=pack("q", held.values()))
 
@@ -213,16 +263,23 @@ class Executor:
         """What is taken."""
         return self._roster.used()
 
+    def targets(self) -> Targets | None:
+        """Where commands can run here."""
+        return self._targets
+
     def welcomed(self) -> None:
         """Attached: what nobody acknowledged is sent again."""
         log.info("attached to a scheduler")
         self._tools.outbox.send_again()
-        if self._roster.leaving:
-            self._say_leaving()
+        if self._targets is not None and self._link is not None:
+            self._link.beat()
+        if self._roster.leaving and self._link is not None:
+            self._link.leave()
 
     def renewed(self) -> None:
         """The lease lasts longer."""
-        self._tools.timetable.at(self._tools.lease.until, self._check_lease)
+        self._skew.look(self._now(), self._clock.at(self._tools.monotonic()))
+        self._tools.timetable.at(self._tools.lease.until, self._watch_lease)
 
     def assigned(self, assignments: Assignments) -> None:
         """Takes work."""
@@ -237,11 +294,20 @@ class Executor:
         self._roster.remember(self._journal.forget(self._tools.outbox.acknowledge(read_keys(keys))))
         self._acknowledged.set()
 
-    def _check_lease(self) -> None:
+    def _watch_lease(self) -> None:
+        """A renewal that is late would make it good again; but for what was given up the scheduler would wait in vain,
+        so this connection ends, and the next one begins with what is held.
+        """
+        if not self._keep_to_lease() and self._link is not None and self._link.welcome is not None:
+            self._link.finish()
+
+    def _keep_to_lease(self) -> bool:
+        """Whether it lasts; if not, nothing is held that has not started."""
         if self._tools.lease.holds(self._tools.monotonic()):
-            return
+            return True
         if given_up := self._roster.give_up():
             log.warning("the lease is over: %d attempts that had not started are given up", len(given_up))
+        return False
 
 
 def _abilities(node: Node) -> tuple[object, ...]:

@@ -100,7 +100,7 @@ class Journal:
         self._append(_Record.JOB, key, bytes(assignments))
 
     def started(self, key: Key) -> None:
-        """The attempt is about to start. Written before, so that no restart starts it twice."""
+        """The attempt is about to start, or now has. Written before, so that no restart starts it twice."""
         self._append(_Record.STARTED, key)
 
     def result(self, key: Key, reports: Reports) -> None:

@@ -38,13 +38,14 @@ class Lease:
         self._sent[self._sequence] = now
         return self._sequence
 
-    def renewed(self, sequence: int) -> None:
-        """The answer to a heartbeat. One that is not known renews nothing."""
+    def renewed(self, sequence: int) -> float | None:
+        """The answer to a heartbeat; answers when that was sent. One that is not known renews nothing."""
         asked_at = self._sent.get(sequence)
         if asked_at is None:
-            return
+            return None
         self._sent = {number: at for number, at in self._sent.items() if number > sequence}
         self._extend(asked_at)
+        return asked_at
 
     def _extend(self, asked_at: float) -> None:
         trusted = self.length - min(MARGIN, self.length / 10)

@@ -10,17 +10,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid5
 
+from dts.docker.values import Membership
 from dts.pb.dts.v1 import Capacity, Node, NodeState, Resources
 from dts.roles.executor.assigned import NOOP
-from dts.roles.executor.work import Runner
+from dts.roles.executor.work import MISSING_SECONDS, Runner, why_missing
+
+_OWNERS = UUID("6f0b7a8e-5d0c-4c57-9f1b-0c1d9d3a7f10")
+"""The name space of owners; drawn once."""
 
 DEFAULT_SLOTS = 100
 """How many attempts may run at once where nothing is said."""
-
-MISSING_SECONDS = 5.0
-"""How long a kind may take to say whether it can be run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +48,6 @@ class Machine:
     absent: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """What a container engine says of the machine. node_id, role: of the Swarm, empty where there is none."""
-
-    node_id: str = ""
-    role: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-
 class Describer:
     """Is the executor's `node`: called for each attachment and now and then.
 
@@ -71,19 +63,18 @@ class Describer:
         identity: Identity,
         machine: Machine,
         runners: Mapping[str, Runner],
-        engine: Callable[[], Awaitable[Engine]] | None = None,
+        engine: Callable[[], Awaitable[Membership]] | None = None,
     ) -> None:
         self._identity = identity
         self._machine = machine
         self._runners = runners
         self._engine = engine
-        self._last = Engine()
+        self._last = Membership("", "", manager=False, labels={})
 
     async def __call__(self) -> Node:
         """The node as it is now."""
         machine = self._machine
-        why = await self._missing()
-        engine = await self._asked_engine()
+        why, engine = await asyncio.gather(self._missing(), self._asked_engine())
         return Node(
             # A node that changed its id would be another node: what the first answer said counts.
             id=self._identity.id,
@@ -101,10 +92,10 @@ class Describer:
         )
 
     async def _missing(self) -> dict[str, str]:
-        said = await asyncio.gather(*(_why_missing(runner) for runner in self._runners.values()))
+        said = await asyncio.gather(*(why_missing(runner) for runner in self._runners.values()))
         return dict(self._machine.absent) | dict(zip(self._runners, said, strict=True))
 
-    async def _asked_engine(self) -> Engine:
+    async def _asked_engine(self) -> Membership:
         if self._engine is not None:
             try:
                 async with asyncio.timeout(MISSING_SECONDS):
@@ -114,36 +105,40 @@ class Describer:
         return self._last
 
 
-async def _why_missing(runner: Runner) -> str:
-    try:
-        async with asyncio.timeout(MISSING_SECONDS):
-            return await runner.missing()
-    except TimeoutError:
-        return f"no answer within {MISSING_SECONDS:g} s"
-    except Exception as error:  # noqa: BLE001 - a kind that cannot even be asked is missing, for that reason
-        return f"cannot be asked: {type(error).__name__}"
-
-
 def identify(data_dir: Path, *, new_id: Callable[[], UUID], node_id: str = "") -> Identity:
     """Who this executor is: the id is kept in the data directory, the incarnation is new.
 
     Args:
         data_dir: where the file `node-id` is.
         new_id: makes a random UUID.
-        node_id: of the Swarm, if the machine is in one; it comes first.
+        node_id: of the Swarm, if the machine is in one; it comes first, and is kept for starts without an engine.
     """
-    return Identity(node_id or _kept_id(data_dir / "node-id", new_id), str(new_id()))
+    return Identity(_kept_id(data_dir / "node-id", new_id, node_id), str(new_id()))
 
 
-def _kept_id(path: Path, new_id: Callable[[], UUID]) -> str:
+def owner_of(data_dir: Path, *, installation: str, node_id: str, new_id: Callable[[], UUID]) -> str:
+    """Whose the containers, services and processes of this executor are: another installation may be on the same node.
+
+    Args:
+        data_dir: keeps the word where the installation has no name.
+        installation: its name, such as that of its executors' Swarm service; the word then outlives the directory.
+        node_id: of the node.
+        new_id: makes a random UUID.
+    """
+    if installation:
+        return str(uuid5(_OWNERS, f"{installation}/{node_id}"))
+    return _kept_id(data_dir / "owner", new_id, "")
+
+
+def _kept_id(path: Path, new_id: Callable[[], UUID], node_id: str) -> str:
     try:
         kept = path.read_text().strip()
     except FileNotFoundError:
         kept = ""
-    if kept:
+    if kept and node_id in {"", kept}:
         return kept
     path.parent.mkdir(parents=True, exist_ok=True)
-    made = str(new_id())
+    made = node_id or str(new_id())
     fresh = path.with_suffix(".new")
     fresh.write_text(f"{made}\n")
     fresh.replace(path)

@@ -41,7 +41,7 @@ class Noops:
     def add(self, keys: Sequence[Key], *, due: float, start_by: float) -> None:
         """Attempts that are due together."""
         self._waiting.update(dict.fromkeys(keys))
-        self._timetable.at(due, lambda: self._run(keys, start_by))
+        self._timetable.at(due, lambda: self._run(keys, due, start_by))
 
     def drop(self, key: Key) -> bool:
         """Forgets one that has not started; says whether there was one."""
@@ -52,13 +52,15 @@ class Noops:
         given_up, self._waiting = list(self._waiting), {}
         return given_up
 
-    def _run(self, keys: Sequence[Key], start_by: float) -> None:
+    def _run(self, keys: Sequence[Key], due: float, start_by: float) -> None:
         started = self._monotonic()
         if not self._lease.holds(started):
             return  # whoever watches the lease gives them up
-        due = [key for key in keys if self._waiting.pop(key, self) is None]
-        if due:
-            self._outbox.add(due, _result(started, self._monotonic(), start_by))
+        left = [key for key in keys if self._waiting.pop(key, self) is None]
+        if left:
+            if started <= start_by:
+                self._timetable.started(started - due, len(left))
+            self._outbox.add(left, _result(started, self._monotonic(), start_by))
 
 
 def _result(started: float, finished: float, start_by: float) -> Result:

@@ -28,6 +28,8 @@ class Roster:
         self.give_back: GiveBack = lambda _: None
         self.leaving = False
         """Nothing new is taken."""
+        self.unable = asyncio.Event()
+        """A kind turned out to be missing."""
         self.noops = Noops(tools.timetable, tools.outbox, tools.lease, tools.monotonic)
         self._tools = tools
         self._reader = AssignmentReader()
@@ -149,6 +151,9 @@ class Roster:
             del self._tasks[key]
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("%s was lost inside the executor", words(key), exc_info=error)
+        if attempt.unable:
+            self.unable.set()
+            self._return([key])
 
     def _gives_back(self, key: Key, recall: Recall) -> bool:
         """Whether the attempt will never start; stops it if it has and is to stop."""

@@ -102,18 +102,23 @@ class Shipper:
     def __init__(
         self, store: LogPort, journal: Journal, *, now: Callable[[], datetime], rand: Callable[[], float]
     ) -> None:
-        self.node = Node()
-        """Who sends."""
         self._store = store
         self._journal = journal
         self._now = now
         self._rand = rand
+        self._node = Node()
+        self._named = asyncio.Event()
         self._waiting: dict[Key, LogSource] = {}
         self._pending = 0
         self._some = asyncio.Event()
         self._urgent = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+
+    def send_as(self, node: Node) -> None:
+        """Who sends from now on. Before the first time nothing is sent: a store would refuse it for good."""
+        self._node = node
+        self._named.set()
 
     def source(self, key: Key, scheduled_at: datetime) -> LogSource:
         """The log of an attempt; goes on where an earlier process stopped."""
@@ -198,7 +203,8 @@ class Shipper:
         """Until it is stored, or refused for good."""
         pause = FIRST_PAUSE
         while True:
-            request = AppendLogsRequest(node_id=self.node.id, incarnation=self.node.incarnation, batch=batch)
+            await self._named.wait()
+            request = AppendLogsRequest(node_id=self._node.id, incarnation=self._node.incarnation, batch=batch)
             try:
                 async with asyncio.timeout(SEND_SECONDS):
                     await self._store.append_logs(request)

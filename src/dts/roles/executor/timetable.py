@@ -8,6 +8,8 @@ from collections.abc import Callable
 from itertools import count
 
 Monotonic = Callable[[], float]
+Started = Callable[[float, int], None]
+"""Is told how many seconds after their instant so many attempts were started."""
 
 
 class Timetable:
@@ -19,6 +21,8 @@ class Timetable:
         self._serial = count()
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = 0.0
+        self.started: Started = lambda _late, _times: None
+        """Is told of every start, how late it was."""
 
     def at(self, due: float, call: Callable[[], None]) -> None:
         """Calls once `due` is reached: in the next turn if it has passed."""

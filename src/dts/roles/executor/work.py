@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,13 +12,22 @@ from uuid import UUID
 
 from dts.pb.dts.v1 import LogStream, Reason, WorkSpec
 
+MISSING_SECONDS = 5.0
+"""How long a kind may take to say whether it can be run."""
+
 Emit = Callable[[LogStream, bytes], Awaitable[None]]
 """Takes what an attempt printed, in the order of its stream; waiting in it slows the source down."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One attempt of a run. previous_success_at: the scheduled time of the task's last success."""
+    """One attempt of a run.
+
+    previous_success_at: the scheduled time of the task's last success.
+    traceparent: the span that its own spans belong to, where traces are on.
+    image_digest: what an earlier attempt of the run found its image to be; empty if there was none.
+    start_by: monotonic seconds; who cannot start at once gives up then.
+    """
 
     run_id: UUID
     attempt: int
@@ -24,6 +35,9 @@ class Job:
     previous_success_at: datetime | None
     spec: WorkSpec
     parameters: Mapping[str, str]
+    start_by: float = math.inf
+    image_digest: str = ""
+    traceparent: str = ""
 
     @property
     def key(self) -> tuple[UUID, int]:
@@ -38,12 +52,14 @@ class Ended:
     exit_code: as the kernel or the engine gave it; 128 + n for signal n. None if it cannot be known any more.
     cpu_time: of the work and everything below it, as far as known.
     peak_memory: bytes; 0 if not known.
+    ago: how long before that was noticed: while the executor was away, or frozen.
     """
 
     exit_code: int | None
     oom_killed: bool = False
     cpu_time: timedelta = timedelta(0)
     peak_memory: int = 0
+    ago: timedelta = timedelta(0)
 
 
 class Refused(Exception):
@@ -119,3 +135,14 @@ class Runner(Protocol):
         beginning. Everything of this executor's that belongs to none of the jobs is killed and removed.
         """
         ...
+
+
+async def why_missing(runner: Runner) -> str:
+    """Why the node cannot run a kind now; empty if it can."""
+    try:
+        async with asyncio.timeout(MISSING_SECONDS):
+            return await runner.missing()
+    except TimeoutError:
+        return f"no answer within {MISSING_SECONDS:g} s"
+    except Exception as error:  # noqa: BLE001 - a kind that cannot even be asked is missing, for that reason
+        return f"cannot be asked: {type(error).__name__}"

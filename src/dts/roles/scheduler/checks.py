@@ -1,24 +1,45 @@
-"""What the scheduler's public calls accept, and what they say otherwise."""
+"""What the scheduler accepts of people and of executors, and what it says otherwise."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from dts.domain.errors import InvalidArgument, Violation
-from dts.pb.dts.v1 import ListRunsRequest, Overlap, RunState
+from dts.domain.ids import parse_id
+from dts.pb.dts.v1 import (
+    Capacity,
+    ListOutcomesRequest,
+    ListRunCountsRequest,
+    ListRunsRequest,
+    Node,
+    Overlap,
+    Resources,
+    RunState,
+    Targets,
+)
 
 BACKFILL_MAX = 10_000
 PAGE_MAX = 1000
 UPCOMING_MAX = 10_000
 UPCOMING_LONGEST = timedelta(days=366)
+OUTCOMES_TASKS = 100
+OUTCOMES_MAX = 200
+COUNTS_STEPS = 1000
+COUNTED_LONGEST = timedelta(days=7)
+COUNTED_STEPS = 2000
+MINUTE = timedelta(minutes=1)
 PARAMETERS_MAX = 64
 PARAMETER_BYTES = 4096
 NOTE_LENGTH = 500
 KEY_LENGTH = 63
+NODE_BYTES = 64 * 1024
+NODE_NAME_LENGTH = 255
+TARGETS_MAX = 2000
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -48,6 +69,13 @@ def known_overlap(overlap: Overlap) -> Overlap:
     return overlap
 
 
+def task_ids(texts: Sequence[str]) -> list[str]:
+    """Ids of tasks, not too many."""
+    if len(texts) > PAGE_MAX:
+        raise InvalidArgument.of("task_ids", "task_ids.many", f"are {len(texts)}; {PAGE_MAX} are allowed")
+    return [str(parse_id(text, field="task_ids")) for text in texts]
+
+
 def request_id(text: str) -> UUID | None:
     """The UUID a caller chose for its run, if any."""
     if not text:
@@ -72,6 +100,29 @@ def node_key(text: str) -> str:
     return text
 
 
+def check_node(node: Node) -> None:
+    """What an executor says of its node: everybody who lists nodes is told it, and each claim reads it."""
+    for field, text in (("id", node.id), ("hostname", node.hostname)):
+        if not 0 < len(text) <= NODE_NAME_LENGTH or not text.isprintable():
+            why = f"is 1 to {NODE_NAME_LENGTH} printable characters"
+            raise InvalidArgument.of(f"hello.node.{field}", "node.name", why)
+    parse_id(node.incarnation, field="hello.node.incarnation")
+    if len(bytes(node)) > NODE_BYTES:
+        raise InvalidArgument.of("hello.node", "node.size", f"has at most {NODE_BYTES // 1024} KiB")
+    capacity = node.capacity or Capacity()
+    resources = capacity.resources or Resources()
+    if not math.isfinite(resources.cpus) or min(capacity.slots, resources.cpus, resources.memory) < 0:
+        raise InvalidArgument.of("hello.node.capacity", "node.capacity", "is nothing or more, and finite")
+
+
+def possible_targets(targets: Targets | None) -> Targets | None:
+    """Where commands can run, of what an executor says. A container with a strange name must not cost its node."""
+    if targets is None:
+        return None
+    names = [name for name in targets.names if len(name) <= NODE_NAME_LENGTH and name.isprintable()]
+    return Targets(names=names[:TARGETS_MAX])
+
+
 def moment(field: str, at: datetime | None) -> datetime | None:
     """An instant that schedules can be asked about."""
     if at is not None and not EARLIEST <= at <= LATEST:
@@ -90,8 +141,29 @@ def runs_query(query: ListRunsRequest) -> ListRunsRequest:
     """A copy that may be completed, if its numbers and states are possible."""
     if not 0 <= query.page_size <= PAGE_MAX:
         raise InvalidArgument.of("page_size", "page_size.range", f"is between 1 and {PAGE_MAX}; 0 means 50")
-    if any(state not in set(RunState) or not state for state in query.states):
+    if len(query.states) > len(RunState) or any(state not in set(RunState) or not state for state in query.states):
         raise InvalidArgument.of("states", "enum.unknown", "names a state that does not exist")
+    return replace(query)
+
+
+def outcomes_query(query: ListOutcomesRequest) -> ListOutcomesRequest:
+    """Tasks and how many runs of each, within bounds."""
+    if len(query.task_ids) > OUTCOMES_TASKS:
+        many = f"are {len(query.task_ids)}; {OUTCOMES_TASKS} are allowed"
+        raise InvalidArgument.of("task_ids", "task_ids.many", many)
+    if not 0 <= query.count <= OUTCOMES_MAX:
+        raise InvalidArgument.of("count", "count.range", f"is between 1 and {OUTCOMES_MAX}; 0 means 30")
+    return query
+
+
+def counts_query(query: ListRunCountsRequest) -> ListRunCountsRequest:
+    """A copy that may be completed, if its time is one and has not too many steps."""
+    if query.since is None or query.until is None or query.until <= query.since:
+        raise InvalidArgument.of("since", "counts.range", "both ends of the time must be given, since before until")
+    moment("since", query.since)
+    moment("until", query.until)
+    if query.step is None or query.step <= timedelta(0) or (query.until - query.since) / query.step > COUNTS_STEPS:
+        raise InvalidArgument.of("step", "counts.step", f"is longer than nothing, and there are at most {COUNTS_STEPS}")
     return replace(query)
 
 
@@ -100,6 +172,17 @@ def upcoming_limit(limit: int) -> int:
     if not 0 <= limit <= UPCOMING_MAX:
         raise InvalidArgument.of("limit", "limit.range", f"is between 1 and {UPCOMING_MAX}; 0 means 1000")
     return limit
+
+
+def counted_steps(within: timedelta, step: timedelta) -> tuple[timedelta, timedelta]:
+    """How far ticks are counted, and in which steps."""
+    if not timedelta(0) < within <= COUNTED_LONGEST:
+        raise InvalidArgument.of(
+            "within", "within.range", f"is longer than nothing and at most {COUNTED_LONGEST.days}d"
+        )
+    if step < MINUTE or step % MINUTE or within / step > COUNTED_STEPS:
+        raise InvalidArgument.of("step", "step.range", f"is whole minutes, and there are at most {COUNTED_STEPS} steps")
+    return within, step
 
 
 def upcoming_within(within: timedelta) -> timedelta:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from dts.domain.ledger import HORIZON
 from dts.pb.dts.v1 import (
     ClaimRequest,
+    ClaimResponse,
+    FindOverdueRequest,
     FindRecallsRequest,
     MaintainRequest,
     MaterialiseRequest,
     NodeAssignments,
+    NodeOffer,
     RenewLeasesRequest,
     SweepRequest,
 )
 from dts.roles.scheduler.hub import Hub
 from dts.roles.scheduler.ports import Ledger
-from dts.roles.scheduler.session import LEASE
+from dts.roles.scheduler.session import LEASE, Session
 from dts.runtime.loop import Again
 
 LEAD = timedelta(seconds=2)
@@ -31,6 +35,14 @@ IDLE = timedelta(seconds=1)
 CROWDED = timedelta(milliseconds=50)
 """After a pass that saw runs and could give none away."""
 
+OVERDUE = timedelta(minutes=2)
+"""So long after its instant a run should have started; an image that takes longer to pull is asked about in vain."""
+
+ASK_SECONDS = 300.0
+"""A node is asked anew at most so often."""
+
+log = logging.getLogger(__name__)
+
 
 class Duties:
     """One method for each duty; runtime.loop decides when."""
@@ -40,6 +52,7 @@ class Duties:
         self._hub = hub
         self._keep = keep
         self._monotonic = monotonic
+        self._in_doubt: set[Session] = set()
         self.claim_soon: Callable[[], None] = lambda: None
 
     async def materialise(self) -> Again | None:
@@ -53,24 +66,40 @@ class Duties:
     async def claim(self) -> Again | None:
         """Claims due runs for the attached nodes and hands them over."""
         offers = self._hub.offers()
-        if not offers:
+        if not any(_has_room(offer) for offer in offers):
             return None
         asked_at = self._monotonic()
-        response = await self._ledger.claim(ClaimRequest(offers=offers, lead=LEAD, limit=RUNS_PER_PASS))
+        offered = {session.node.id: session for session in self._hub.sessions}
+        response = await self._claimed(offers)
         # The database read its clock between question and answer: the middle is the best guess.
         read_at = (asked_at + self._monotonic()) / 2
         for work in response.assignments:
-            self._hand_over(work, read_at)
+            self._hand_over(work, offered, read_at)
+        self._reconcile_doubted()
         if response.assignments:
             return Again.NOW
         if response.seen:
             return Again.after(CROWDED)
         return _until(response.next_in)
 
-    def _hand_over(self, work: NodeAssignments, read_at: float) -> None:
-        """To the session; if it is gone by now, the node's next one gets it when it says what it holds."""
+    async def _claimed(self, offers: list[NodeOffer]) -> ClaimResponse:
+        offered = self._hub.sessions
+        try:
+            return await self._ledger.claim(ClaimRequest(offers=offers, lead=LEAD, limit=RUNS_PER_PASS))
+        except BaseException:
+            # It may be committed all the same, and then nobody but the ledger knows what it gave to whom.
+            self._in_doubt.update(offered)
+            raise
+
+    def _reconcile_doubted(self) -> None:
+        """The database answers again: a node that attaches anew says what it holds, and is sent what it lacks."""
+        while self._in_doubt:
+            self._in_doubt.pop().close()
+
+    def _hand_over(self, work: NodeAssignments, offered: Mapping[str, Session], read_at: float) -> None:
+        """To the session that it was claimed for; if that is gone, the node's next one was sent it with its Welcome."""
         session = self._hub.session(work.node_id)
-        if session is not None and work.assignments is not None:
+        if session is not None and session is offered.get(work.node_id) and work.assignments is not None:
             session.assign(work.assignments, work.weights, read_at=read_at)
 
     async def renew(self) -> Again | None:
@@ -85,12 +114,13 @@ class Duties:
             return None
         leases = [lease for _, lease, _ in renewals.values()]
         response = await self._ledger.renew_leases(RenewLeasesRequest(leases=leases, lease=LEASE))
-        for node_id, (session, _, sequence) in renewals.items():
+        self._reconcile_doubted()
+        for node_id, (session, lease, sequence) in renewals.items():
             if node_id not in response.renewed:
-                session.close()  # a younger incarnation of the node is attached somewhere
+                session.close()  # its lease is over, or the node is attached somewhere else: it says hello anew
                 continue
             was_draining, session.draining = session.draining, node_id in response.draining
-            session.renewed(sequence)
+            session.renewed(lease, sequence, response.now)
             if was_draining and not session.draining:
                 self.claim_soon()
         return None
@@ -105,6 +135,22 @@ class Duties:
             session = self._hub.session(found.node_id)
             if session is not None and found.recall is not None:
                 session.recall(found.recall)
+        return None
+
+    async def ask_again(self) -> Again | None:
+        """Asks nodes anew what they hold that have said nothing of runs which they should have started.
+
+        A safety net: a message that was lost on a connection that stands would leave such a run assigned forever.
+        """
+        settled = [session for session in self._hub.sessions if self._monotonic() - session.began_at > ASK_SECONDS]
+        if not settled:
+            return None
+        request = FindOverdueRequest(node_ids=[session.node.id for session in settled], grace=OVERDUE)
+        silent = (await self._ledger.find_overdue(request)).node_ids
+        for session in settled:
+            if session.node.id in silent:
+                log.warning("node %s says nothing of runs that it was given: it is asked anew", session.node.hostname)
+                session.close()
         return None
 
     async def sweep(self) -> Again | None:
@@ -123,6 +169,10 @@ class Duties:
         for session in self._hub.sessions:
             if self._monotonic() - session.heard_at > LEASE.total_seconds():
                 session.close()
+
+
+def _has_room(offer: NodeOffer) -> bool:
+    return offer.free_window > 0 or (offer.free is not None and offer.free.slots > 0)
 
 
 def _until(next_in: timedelta | None) -> Again | None:

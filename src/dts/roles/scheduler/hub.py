@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 from dts.domain.columns import count_ids
 from dts.domain.errors import FailedPrecondition, InvalidArgument
@@ -20,10 +21,13 @@ from dts.pb.dts.v1 import (
     RegisterNodeRequest,
     RegisterNodeResponse,
     Reports,
+    StoreSwarmRequest,
     TakeBackRequest,
 )
+from dts.roles.scheduler import checks
 from dts.roles.scheduler.ports import Ledger
 from dts.roles.scheduler.session import LEASE, Session
+from dts.rpc.caller import check_node
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +63,13 @@ class Hub:
             session.close()
 
     async def attach(self, messages: AsyncIterator[AttachRequest]) -> AsyncIterator[AttachResponse]:
-        """Serves one executor until either side ends the stream."""
+        """Serves one executor until either side ends the stream.
+
+        Raises:
+            PermissionDenied: the executor's certificate is for another node.
+        """
         hello = await _hello(messages)
+        check_node(hello.node.id if hello.node else "")
         session = await self._register(hello)
         reader = asyncio.create_task(self._read(session, messages), name=f"attach {session.node.hostname}")
         reader.add_done_callback(lambda _: session.close())
@@ -84,7 +93,7 @@ class Hub:
             elder.close()
         self._sessions[session.node.id] = session
         log.info("node %s attached (incarnation %s)", session.node.hostname, session.node.incarnation)
-        session.welcome()
+        session.welcome(registered.now)
         session.adopt(registered.weights, _held(hello, registered))
         if registered.resend is not None:
             session.send_again(registered.resend, read_at=read_at)
@@ -104,10 +113,15 @@ class Hub:
             if message.reports is not None:
                 await self._record(session, message.reports)
             elif message.heartbeat is not None:
-                session.heard(message.heartbeat)
+                targets = checks.possible_targets(message.heartbeat.targets)
+                session.heard(replace(message.heartbeat, targets=targets))
                 self.heard()
             elif message.recalled is not None:
                 await self._take_back(session, message.recalled)
+            elif message.swarm is not None and message.swarm.nodes:
+                told = StoreSwarmRequest(nodes=message.swarm.nodes, node_id=session.node.id)
+                await self._ledger.store_swarm(told)
+                self.heard()
 
     async def _record(self, session: Session, reports: Reports) -> None:
         request = RecordRequest(node_id=session.node.id, incarnation=session.node.incarnation, reports=reports)
@@ -117,6 +131,8 @@ class Hub:
             self.room_freed()
         if response.fenced is not None and response.fenced.run_ids:
             session.recall(Recall(attempts=response.fenced, fenced=True))
+            session.release(response.fenced)  # nobody speaks of them again
+            self.room_freed()
 
     async def _take_back(self, session: Session, keys: AttemptKeys) -> None:
         request = TakeBackRequest(node_id=session.node.id, incarnation=session.node.incarnation, attempts=keys)
@@ -128,6 +144,7 @@ class Hub:
 async def _hello(messages: AsyncIterator[AttachRequest]) -> Hello:
     async for first in messages:
         if first.hello is not None and first.hello.node is not None:
+            checks.check_node(first.hello.node)
             return first.hello
         break
     raise InvalidArgument.of("hello", "attach.hello", "is the first message of an executor, and names its node")

@@ -10,6 +10,7 @@ from dts.domain.runs import FINAL
 from dts.pb.dts.v1 import (
     FindRunRequest,
     ReadLogsRequest,
+    Reason,
     Run,
     TailLogsRequest,
     TailLogsResponse,
@@ -40,9 +41,12 @@ async def tail(database: Answers, wakes: Wakes, request: TailLogsRequest) -> Asy
             if page.chunks:
                 yield TailLogsResponse(chunks=page.chunks)
         if final or not request.follow:
-            return
+            break
         await wakes.wait(hint, LOOK_AGAIN_SECONDS)
         run = await find_run(database, run.id)
+    lost = [attempt.number for attempt in run.attempts if attempt.reason is Reason.NODE_LOST]
+    if incomplete := [number for number in lost if request.attempt in {0, number}]:
+        yield TailLogsResponse(incomplete=incomplete)
 
 
 async def watch(database: Answers, run_text: str) -> AsyncIterator[WatchRunResponse]:

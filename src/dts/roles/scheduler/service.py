@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from dts.domain.errors import FailedPrecondition, NotFound
-from dts.domain.explain import Facts, explain
+from dts.domain.errors import FailedPrecondition, InvalidArgument, NotFound
+from dts.domain.explain import explain, waiting
 from dts.domain.ids import MICROSECOND
 from dts.domain.runs import FINAL
-from dts.domain.schedule import CompiledSchedule, Tick, compile_schedule
+from dts.domain.schedule import Tick, schedule_of
 from dts.pb.dts.v1 import (
     AttachRequest,
     AttachResponse,
@@ -18,24 +18,34 @@ from dts.pb.dts.v1 import (
     BackfillTaskResponse,
     CancelRunRequest,
     CancelRunResponse,
-    DescribeDatabaseRequest,
     DrainNodeRequest,
     DrainNodeResponse,
     ExplainTaskRequest,
     ExplainTaskResponse,
+    FindDurationsRequest,
     FindNodesRequest,
+    FindOutcomesRequest,
+    FindRunCountsRequest,
     FindTasksRequest,
-    FindTickRequest,
     GetRunRequest,
     GetRunResponse,
     GetStatusRequest,
     GetStatusResponse,
+    ListDurationsRequest,
+    ListDurationsResponse,
     ListNodesRequest,
     ListNodesResponse,
+    ListOutcomesRequest,
+    ListOutcomesResponse,
+    ListRunCountsRequest,
+    ListRunCountsResponse,
     ListRunsRequest,
     ListRunsResponse,
+    ListTickCountsRequest,
+    ListTickCountsResponse,
     ListUpcomingRequest,
     ListUpcomingResponse,
+    NodeAnswer,
     Overlap,
     PageRunsRequest,
     RequestCancelRequest,
@@ -46,6 +56,7 @@ from dts.pb.dts.v1 import (
     RetryRunRequest,
     RetryRunResponse,
     Run,
+    RunState,
     SchedulerServiceBase,
     SetNodeDrainRequest,
     TailLogsRequest,
@@ -58,6 +69,8 @@ from dts.pb.dts.v1 import (
     WatchRunResponse,
 )
 from dts.roles.scheduler import checks, logs, status, upcoming
+from dts.roles.scheduler.explaining import gathered, gathered_of
+from dts.roles.scheduler.forecast import Forecast
 from dts.roles.scheduler.hub import Hub
 from dts.roles.scheduler.ports import Answers
 from dts.roles.scheduler.wakes import Wakes
@@ -65,19 +78,25 @@ from dts.roles.scheduler.wakes import Wakes
 UPCOMING_WITHIN = timedelta(hours=24)
 UPCOMING_LIMIT = 1000
 BACKFILL_LISTED = 1000
-LOOK_BACK = timedelta(days=366 * 5)
-"""How far back the tick before an instant is looked for: a leap day comes every four years, rarely eight."""
 
 
 class SchedulerService(SchedulerServiceBase):
     """The scheduler's face; its duties run beside it."""
 
     def __init__(
-        self, database: Answers, hub: Hub, wakes: Wakes, *, actor: Callable[[], str], new_id: Callable[[], UUID]
+        self,
+        database: Answers,
+        hub: Hub,
+        wakes: Wakes,
+        forecast: Forecast,
+        *,
+        actor: Callable[[], str],
+        new_id: Callable[[], UUID],
     ) -> None:
         self._database = database
         self._hub = hub
         self._wakes = wakes
+        self._forecast = forecast
         self._actor = actor
         self._new_id = new_id
 
@@ -132,7 +151,8 @@ class SchedulerService(SchedulerServiceBase):
 
     async def get_run(self, message: GetRunRequest) -> GetRunResponse:
         """Gets a run by its id or a beginning of it."""
-        return GetRunResponse(run=await logs.find_run(self._database, message.run))
+        run = await logs.find_run(self._database, message.run)
+        return GetRunResponse(run=run, nodes=await self._answers(run))
 
     async def list_runs(self, message: ListRunsRequest) -> ListRunsResponse:
         """Lists runs, newest first."""
@@ -141,6 +161,19 @@ class SchedulerService(SchedulerServiceBase):
             query.task = (await self._task(query.task, deleted=True)).id
         page = await self._database.page_runs(PageRunsRequest(query=query))
         return ListRunsResponse(runs=page.runs, next_page_token=page.next_page_token)
+
+    async def list_outcomes(self, message: ListOutcomesRequest) -> ListOutcomesResponse:
+        """Says how the latest runs of tasks ended."""
+        query = checks.outcomes_query(message)
+        return ListOutcomesResponse(tasks=(await self._database.find_outcomes(FindOutcomesRequest(query=query))).tasks)
+
+    async def list_run_counts(self, message: ListRunCountsRequest) -> ListRunCountsResponse:
+        """Counts the finished runs of a time."""
+        query = checks.counts_query(message)
+        if query.task:
+            query.task = (await self._task(query.task, deleted=True)).id
+        found = await self._database.find_run_counts(FindRunCountsRequest(query=query))
+        return found.counts or ListRunCountsResponse()
 
     async def watch_run(self, message: WatchRunRequest) -> AsyncIterator[WatchRunResponse]:
         """Sends a run whenever it changes."""
@@ -157,30 +190,43 @@ class SchedulerService(SchedulerServiceBase):
         limit = checks.upcoming_limit(message.limit) or UPCOMING_LIMIT
         now = await self._now()
         until = now + checks.upcoming_within(message.within or UPCOMING_WITHIN)
+        if message.first_of_each and not message.task:
+            ticks, more = await upcoming.first_of_each(self._database, until, limit=limit)
+            return ListUpcomingResponse(ticks=ticks, more=more)
         if message.task:
             tasks = [await self._task(message.task)]
         else:
-            tasks = [task async for task in upcoming.due_tasks(self._database, until)]
+            tasks = [task async for task in upcoming.due_tasks(self._database, until, limit=limit)]
         enabled = [task for task in tasks if task.enabled]
-        ticks, more = upcoming.merge(enabled, after=now, until=until, limit=limit)
+        ticks, more = upcoming.merge(enabled, after=now, until=until, limit=1 if message.first_of_each else limit)
         return ListUpcomingResponse(ticks=ticks, more=more)
+
+    async def list_durations(self, message: ListDurationsRequest) -> ListDurationsResponse:
+        """Says how long runs of tasks took of late."""
+        request = FindDurationsRequest(task_ids=checks.task_ids(message.task_ids))
+        return ListDurationsResponse(tasks=(await self._database.find_durations(request)).tasks)
+
+    async def list_tick_counts(self, message: ListTickCountsRequest) -> ListTickCountsResponse:
+        """Counts the coming ticks."""
+        within, step = checks.counted_steps(message.within or UPCOMING_WITHIN, message.step or checks.MINUTE)
+        return await self._forecast.counts(await self._now(), within=within, step=step)
 
     async def explain_task(self, message: ExplainTaskRequest) -> ExplainTaskResponse:
         """Says why a task ran, did not run, or has not yet."""
+        if message.run:
+            return await self._explained_run(message)
         checks.moment("at", message.at)
-        task = await self._task(message.task, deleted=True)
-        now = await self._now()
-        schedule = _compiled(task)
-        tick = _tick_at(schedule, message.at, now, born=task.created_at or now)
-        at = tick.at if tick else message.at
-        row = await self._database.find_tick(FindTickRequest(task_id=task.id, at=at if message.at else None))
-        run = row.run
-        if run is not None and message.at is None:
-            tick = _tick_at(schedule, run.scheduled_at, now, born=now) if run.trigger is Trigger.SCHEDULE else None
-        nodes = await self._database.find_nodes(FindNodesRequest())
-        return explain(
-            Facts(task=task, schedule=schedule, now=now, at=message.at, tick=tick, run=run, nodes=nodes.nodes)
-        )
+        task, deleted = await self._task_or_deleted(message.task)
+        facts = await gathered(self._database, task, at=message.at, now=await self._now(), deleted=deleted)
+        return explain(facts)
+
+    async def _explained_run(self, message: ExplainTaskRequest) -> ExplainTaskResponse:
+        """The same about a run, whatever it was that asked for it."""
+        if message.task or message.at is not None:
+            raise InvalidArgument.of("run", "explain.both", "is given beside a task or an instant; give one of the two")
+        run = await logs.find_run(self._database, message.run)
+        task, deleted = await self._task_or_deleted(run.task_id)
+        return explain(await gathered_of(self._database, task, run, now=await self._now(), deleted=deleted))
 
     async def list_nodes(self, message: ListNodesRequest) -> ListNodesResponse:  # noqa: ARG002 - the contract has one
         """Lists nodes."""
@@ -205,7 +251,7 @@ class SchedulerService(SchedulerServiceBase):
         return (await self._database.request_runs(request)).runs
 
     async def _past_ticks(self, task: Task, message: BackfillTaskRequest) -> list[Tick]:
-        schedule = _compiled(task)
+        schedule = schedule_of(task.spec)
         if schedule is None:
             raise FailedPrecondition("the task has no schedule, so no range has ticks", code="task.no_schedule")
         since, until = checks.backfill_range(message.since, message.until, now=await self._now())
@@ -221,27 +267,23 @@ class SchedulerService(SchedulerServiceBase):
             raise NotFound(f"no task named {text!r}", code="task.unknown")
         return found.tasks[0]
 
+    async def _task_or_deleted(self, text: str) -> tuple[Task, bool]:
+        """A task, and whether it is a deleted one."""
+        try:
+            return await self._task(text), False
+        except NotFound:
+            return await self._task(text, deleted=True), True
+
+    async def _answers(self, run: Run) -> list[NodeAnswer]:
+        """What each node says to a run, if it waits for one."""
+        if run.state is not RunState.PENDING or run.blocked_by:
+            return []
+        task = await self._task(run.task_id, deleted=True)
+        nodes = await self._database.find_nodes(FindNodesRequest())
+        return [NodeAnswer(node=node.hostname, reason=reason) for node, reason in waiting(task, nodes.nodes)]
+
     async def _now(self) -> datetime:
-        """The database's clock: it alone decides what is due."""
-        described = await self._database.describe_database(DescribeDatabaseRequest())
-        if described.now is None:
-            raise NotFound("the database did not say what time it is")
-        return described.now
-
-
-def _compiled(task: Task) -> CompiledSchedule | None:
-    if task.spec is None or task.spec.schedule is None:
-        return None
-    return compile_schedule(task.spec.schedule, key=task.spec.name)
-
-
-def _tick_at(schedule: CompiledSchedule | None, at: datetime | None, now: datetime, *, born: datetime) -> Tick | None:
-    """The tick at or before an instant. Without an instant: the latest since the task was born, else the next one."""
-    if schedule is None:
-        return None
-    if at is not None:
-        return schedule.last_before(at, after=at - LOOK_BACK)
-    return schedule.last_before(now, after=max(now - LOOK_BACK, born)) or schedule.next_after(now)
+        return await upcoming.time_of(self._database)
 
 
 def _word(run: Run) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from dts.domain.columns import count_ids, unpack, unpack_keys
@@ -21,6 +21,7 @@ from dts.pb.dts.v1 import (
     NodeOffer,
     Recall,
     Resources,
+    Targets,
     Weights,
     Welcome,
 )
@@ -57,13 +58,14 @@ class Session:
         self._weights: dict[Key, Weight] = {}
         self._weightless = 0
         self._heartbeat: Heartbeat | None = None
-        self.heard_at = monotonic()
+        self._targets: Targets | None = None
+        self.began_at = self.heard_at = monotonic()
 
     # -- towards the executor
 
-    def welcome(self) -> None:
-        """Says that the lease is granted."""
-        self._outgoing.put_nowait(AttachResponse(welcome=Welcome(lease=LEASE, heartbeat=HEARTBEAT)))
+    def welcome(self, now: datetime | None) -> None:
+        """Says that the lease is granted. now: by the database's clock."""
+        self._outgoing.put_nowait(AttachResponse(welcome=Welcome(lease=LEASE, heartbeat=HEARTBEAT, now=now)))
 
     def assign(self, assignments: Assignments, weights: Weights | None, *, read_at: float) -> None:
         """Hands over attempts. read_at: monotonic time at which the database's clock was read."""
@@ -101,9 +103,11 @@ class Session:
         """Asks the executor to stop or give back attempts."""
         self._outgoing.put_nowait(AttachResponse(recall=recall))
 
-    def renewed(self, sequence: int) -> None:
-        """Says that the lease was renewed."""
-        self._outgoing.put_nowait(AttachResponse(lease=LeaseRenewed(sequence=sequence)))
+    def renewed(self, lease: NodeLease, sequence: int, now: datetime | None) -> None:
+        """Says that the lease was renewed at `now` of the database; what was stored with it is not stored again."""
+        if self._targets is lease.targets:
+            self._targets = None
+        self._outgoing.put_nowait(AttachResponse(lease=LeaseRenewed(sequence=sequence, now=now)))
 
     def close(self) -> None:
         """Ends the stream after what is on its way."""
@@ -122,6 +126,8 @@ class Session:
     def heard(self, heartbeat: Heartbeat) -> None:
         """Keeps a heartbeat until the lease is renewed with it."""
         self._heartbeat = heartbeat
+        if heartbeat.targets is not None:  # that there are none is news, too: a message of no content is false
+            self._targets = heartbeat.targets
         self.leaving = self.leaving or heartbeat.leaving
         self.heard_at = self._monotonic()
 
@@ -134,14 +140,15 @@ class Session:
             node_id=self.node.id,
             incarnation=self.node.incarnation,
             used=heartbeat.used or Capacity(),
-            leaving=heartbeat.leaving,
+            leaving=self.leaving,
+            targets=self._targets,
         )
         return lease, heartbeat.sequence
 
     # -- what is free
 
     def offer(self) -> NodeOffer | None:
-        """What the node could take now; None if nothing."""
+        """What the node could take now, which may be nothing; None if it is to take nothing at all."""
         if self.draining or self.leaving:
             return None
         capacity = self.node.capacity or Capacity()
@@ -153,10 +160,8 @@ class Session:
                 memory=total.memory - sum(weight.memory for weight in self._weights.values()),
             ),
         )
-        window = WINDOW - self._weightless
-        if free.slots <= 0 and window <= 0:
-            return None
-        return NodeOffer(node_id=self.node.id, incarnation=self.node.incarnation, free=free, free_window=max(0, window))
+        window = max(0, WINDOW - self._weightless)
+        return NodeOffer(node_id=self.node.id, incarnation=self.node.incarnation, free=free, free_window=window)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,21 @@ from datetime import timedelta
 
 from dts.domain.durations import format_duration
 from dts.domain.errors import DtsError
-from dts.pb.dts.v1 import DescribeDatabaseRequest, FindNodesRequest, Node, NodeState, PartStatus
+from dts.pb.dts.v1 import (
+    DescribeDatabaseRequest,
+    DescribeDatabaseResponse,
+    FindNodesRequest,
+    Node,
+    NodeState,
+    PartStatus,
+)
 from dts.roles.scheduler.ports import Answers
+
+SNAPSHOT_OLD = timedelta(minutes=1)
+"""A snapshot that is open for longer keeps dead rows in the hot table, and starting becomes slower and slower."""
+
+TRANSACTIONS_OLD = 1_000_000_000
+"""Half of what PostgreSQL takes; it freezes rows at a fifth of this unless something keeps it from that."""
 
 BEHIND = timedelta(seconds=10)
 """A run that could start and has waited longer than this means that starting is behind."""
@@ -20,14 +33,24 @@ async def parts(database: Answers) -> list[PartStatus]:
         nodes = (await database.find_nodes(FindNodesRequest())).nodes
     except DtsError as error:
         return [PartStatus(part="database", well=False, detail=error.message)]
-    detail = (
-        f"PostgreSQL {described.server_version}, schema {described.schema_version}, {described.live_runs} live runs"
-    )
     return [
-        PartStatus(part="database", well=True, detail=detail),
+        _database(described),
         _scheduler(described.oldest_wait),
         *(_executors(nodes)),
     ]
+
+
+def _database(described: DescribeDatabaseResponse) -> PartStatus:
+    if (open_for := described.oldest_snapshot) is not None and open_for > SNAPSHOT_OLD:
+        why = f"a session has had a snapshot open for {format_duration(open_for)}: nothing can be tidied up behind it"
+        return PartStatus(part="database", well=False, detail=why)
+    if described.transaction_age > TRANSACTIONS_OLD:
+        why = f"no row was frozen for {described.transaction_age:,} transactions: see to autovacuum"
+        return PartStatus(part="database", well=False, detail=why)
+    detail = (
+        f"PostgreSQL {described.server_version}, schema {described.schema_version}, {described.live_runs} live runs"
+    )
+    return PartStatus(part="database", well=True, detail=detail)
 
 
 def _scheduler(oldest_wait: timedelta | None) -> PartStatus:
@@ -51,6 +74,10 @@ def _executor(node: Node) -> PartStatus:
         case NodeState.DRAINING:
             note = f": {node.drain_note}" if node.drain_note else ""
             return PartStatus(part=part, well=True, detail=f"draining{note}")
+        case NodeState.NO_EXECUTOR:
+            # An operator who drains a node takes its executor away, and means to.
+            note = node.drain_note or "no executor runs on this node of the Swarm"
+            return PartStatus(part=part, well=bool(node.drain_note), detail=note)
         case _:
             seen = f"{node.last_seen_at:%Y-%m-%d %H:%M:%S} UTC" if node.last_seen_at else "never"
             return PartStatus(part=part, well=False, detail=f"silent; last seen {seen}")

@@ -31,17 +31,24 @@ ON CONFLICT (id) DO NOTHING
 RETURNING id;
 
 -- name: insert_gaps (ids, task_ids, versions, first, last, ticks, reasons, messages, now)
-INSERT INTO run_history (
-    id, task_id, task_version, trigger, scheduled_at, last_scheduled_at, ticks, created_at, state, reason, message,
-    finished_at
-)
-SELECT
-    new.id, new.task_id, new.version, 'schedule', new.first, nullif(new.last, new.first), new.ticks, $9::timestamptz,
-    'skipped', new.reason, new.message, $9::timestamptz
-FROM unnest(
-    $1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::bigint[], $7::text[], $8::text[]
-) AS new (id, task_id, version, first, last, ticks, reason, message)
-ON CONFLICT (scheduled_at, id) DO NOTHING;
+WITH gap AS (
+    INSERT INTO run_history (
+        id, task_id, task_version, trigger, scheduled_at, last_scheduled_at, ticks, created_at, state, reason, message,
+        finished_at
+    )
+    SELECT
+        new.id, new.task_id, new.version, 'schedule', new.first, nullif(new.last, new.first), new.ticks,
+        $9::timestamptz, 'skipped', new.reason, new.message, $9::timestamptz
+    FROM unnest(
+        $1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::bigint[], $7::text[], $8::text[]
+    ) AS new (id, task_id, version, first, last, ticks, reason, message)
+    ON CONFLICT (scheduled_at, id) DO NOTHING
+    RETURNING id, task_id, scheduled_at, state::text, reason, message, ticks
+), outcome AS (
+    SELECT id AS run_id, task_id, scheduled_at, state, reason, message, ticks FROM gap
+),
+-- include: told
+SELECT id FROM gap;
 
 -- name: advance_cursors (task_ids, upto, next_due_at, visit_at, runs_left)
 UPDATE task_cursor c
@@ -49,3 +56,10 @@ SET upto = new.upto, next_due_at = new.next_due_at, visit_at = new.visit_at, run
 FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::bigint[])
     AS new (task_id, upto, next_due_at, visit_at, runs_left)
 WHERE c.task_id = new.task_id;
+
+-- name: look_anew ()
+WITH later AS (
+    SELECT task_id FROM task_cursor WHERE visit_at > now() FOR UPDATE SKIP LOCKED
+)
+UPDATE task_cursor c SET visit_at = now() FROM later WHERE c.task_id = later.task_id
+RETURNING c.task_id;

@@ -1,5 +1,8 @@
 -- What runs printed.
 
+-- name: node_incarnation (node_id)
+SELECT incarnation FROM node WHERE id = $1;
+
 -- name: append_logs (node_id, run_ids, days, attempts, streams, offsets, lengths, cuts, compressed, contents, at)
 -- Only for attempts that the node holds or held; a piece that is there already changes nothing. Of earlier attempts the
 -- ledger keeps their node by the name that people use.

@@ -1,8 +1,11 @@
 -- What became of attempts.
 
--- name: finish (node_id, incarnation, ids, attempts, states, reasons, messages, exit_codes, started_ago, finished_ago, cpu_time, peak_memory, details)
+-- name: finish (node_id, incarnation, ids, attempts, states, reasons, messages, exit_codes, started_ago, finished_ago, cpu_time, peak_memory, details, sent_at)
 -- Moves runs that are over from the hot table to history. Only the holder of the current attempt can.
--- Durations are microseconds; negative means none.
+-- Durations are microseconds before sent_at; negative means none. Nothing happened before the run was given to
+-- its node, or before it was due: of some milliseconds two clocks may disagree.
+-- `coalesce` keeps the planner from the index of the node, here and below: without fresh statistics it looks as good as
+-- the key, and then all that the node holds is read for each report.
 WITH report AS MATERIALIZED (
     SELECT * FROM unnest(
         $3::uuid[], $4::int[], $5::text[], $6::text[], $7::text[], $8::int[], $9::bigint[], $10::bigint[], $11::bigint[],
@@ -10,11 +13,11 @@ WITH report AS MATERIALIZED (
     ) AS r (id, attempt, state, reason, message, exit_code, started_ago, finished_ago, cpu_time, peak_memory, details)
 ), ended AS (
     DELETE FROM run USING report r
-    WHERE run.id = r.id AND run.attempt = r.attempt AND run.node_id = $1
+    WHERE run.id = r.id AND run.attempt = r.attempt AND coalesce(run.node_id, '') = $1
         AND run.state IN ('assigned', 'running', 'unknown')
         AND EXISTS (SELECT FROM node WHERE node.id = $1 AND node.incarnation = $2::uuid)
     RETURNING run.id, run.task_id, run.task_version, run.trigger, run.scheduled_at, run.created_at, run.not_before,
-        run.attempt, run.node_id, run.assigned_at, run.parameters, run.earlier_attempts, run.slot,
+        run.attempt, run.node_id, run.assigned_at, run.parameters, run.earlier_attempts, run.slot, run.pinned,
         r.state, r.reason, r.message, r.exit_code, r.started_ago, r.finished_ago, r.cpu_time, r.peak_memory, r.details
 ), kept AS (
     INSERT INTO run_history (
@@ -25,32 +28,57 @@ WITH report AS MATERIALIZED (
     SELECT
         id, task_id, task_version, trigger, scheduled_at, created_at, not_before, state::run_state, reason, message,
         attempt, node_id, assigned_at,
-        CASE WHEN started_ago >= 0 THEN now() - started_ago * interval '1 microsecond' END,
-        CASE WHEN finished_ago >= 0 THEN now() - finished_ago * interval '1 microsecond' ELSE now() END,
+        CASE WHEN started_ago >= 0
+            THEN greatest(
+                least($14::timestamptz, now()) - started_ago * interval '1 microsecond', assigned_at, not_before
+            ) END,
+        CASE WHEN finished_ago >= 0
+            THEN greatest(
+                least($14::timestamptz, now()) - finished_ago * interval '1 microsecond', assigned_at, not_before
+            )
+            ELSE now() END,
         exit_code,
         CASE WHEN cpu_time > 0 THEN cpu_time * interval '1 microsecond' END,
         nullif(peak_memory, 0), details::jsonb, parameters, earlier_attempts
     FROM ended
     ON CONFLICT (scheduled_at, id) DO NOTHING
-)
-SELECT id, task_id, slot IS NOT NULL AS held FROM ended;
+), outcome AS (
+    SELECT id AS run_id, task_id, scheduled_at, state, reason, message, 1 AS ticks FROM ended
+),
+-- include: told
+SELECT id, task_id, pinned, slot IS NOT NULL AS held FROM ended;
 
--- name: mark_running (node_id, incarnation, ids, attempts, started_ago)
+-- name: mark_running (node_id, incarnation, ids, attempts, started_ago, sent_at)
 -- Answers with the attempts that are this node's; any other one runs without leave.
-UPDATE run
-SET state = 'running', unknown_at = NULL,
-    started_at = CASE WHEN r.started_ago >= 0 THEN now() - r.started_ago * interval '1 microsecond' ELSE now() END
-FROM unnest($3::uuid[], $4::int[], $5::bigint[]) AS r (id, attempt, started_ago)
-WHERE run.id = r.id AND run.attempt = r.attempt AND run.node_id = $1 AND run.state IN ('assigned', 'running', 'unknown')
-    AND EXISTS (SELECT FROM node WHERE node.id = $1 AND node.incarnation = $2::uuid)
-RETURNING run.id;
+WITH begun AS (
+    UPDATE run
+    SET state = 'running', unknown_at = NULL,
+        started_at = CASE WHEN r.started_ago >= 0
+            THEN greatest(
+                least($6::timestamptz, now()) - r.started_ago * interval '1 microsecond', run.assigned_at,
+                run.not_before
+            )
+            ELSE now() END
+    FROM unnest($3::uuid[], $4::int[], $5::bigint[]) AS r (id, attempt, started_ago)
+    WHERE run.id = r.id AND run.attempt = r.attempt AND coalesce(run.node_id, '') = $1
+        AND run.state IN ('assigned', 'running', 'unknown')
+        AND EXISTS (SELECT FROM node WHERE node.id = $1 AND node.incarnation = $2::uuid)
+    RETURNING run.id, run.task_id, run.scheduled_at
+), outcome AS (
+    SELECT id AS run_id, task_id, scheduled_at, 'running' AS state, '' AS reason, '' AS message, 1 AS ticks FROM begun
+),
+-- include: told
+SELECT id FROM begun;
+
+-- name: is_attached (node_id, incarnation)
+SELECT EXISTS (SELECT FROM node WHERE id = $1 AND incarnation = $2::uuid);
 
 -- name: lock_attempts (node_id, incarnation, ids, attempts)
 SELECT run.*, node.hostname
 FROM run
 JOIN unnest($3::uuid[], $4::int[]) AS r (id, attempt) ON run.id = r.id AND run.attempt = r.attempt
 JOIN node ON node.id = $1 AND node.incarnation = $2::uuid
-WHERE run.node_id = $1 AND run.state IN ('assigned', 'running', 'unknown')
+WHERE coalesce(run.node_id, '') = $1 AND run.state IN ('assigned', 'running', 'unknown')
 ORDER BY run.id
 FOR UPDATE OF run;
 
@@ -75,7 +103,7 @@ WHERE run.id = new.id
 RETURNING run.id;
 
 -- name: delete_runs (ids)
-DELETE FROM run WHERE id = ANY($1::uuid[]) RETURNING id, task_id, slot IS NOT NULL AS held;
+DELETE FROM run WHERE id = ANY($1::uuid[]) RETURNING id, task_id, pinned, slot IS NOT NULL AS held;
 
 -- name: end_on_node (ids, states, reasons, messages, now)
 -- Ends runs whose node cannot be asked any more.
@@ -94,8 +122,13 @@ WITH ended AS (
         new_message, attempt, node_id, assigned_at, started_at, $5::timestamptz, parameters, earlier_attempts
     FROM ended
     ON CONFLICT (scheduled_at, id) DO NOTHING
-)
-SELECT id, task_id, slot IS NOT NULL AS held FROM ended;
+), outcome AS (
+    SELECT id AS run_id, task_id, scheduled_at, new_state AS state, new_reason AS reason, new_message AS message,
+        1 AS ticks
+    FROM ended
+),
+-- include: told
+SELECT id, task_id, pinned, slot IS NOT NULL AS held FROM ended;
 
 -- name: silence_nodes (now)
 -- Runs of nodes whose lease is over.
@@ -107,11 +140,14 @@ WHERE node.id = run.node_id AND node.lease_until < coalesce($1::timestamptz, now
 RETURNING run.id;
 
 -- name: silent_runs (batch)
-SELECT run.*, (SELECT hostname FROM node WHERE node.id = run.node_id) AS hostname FROM run
-WHERE state = 'unknown'
-ORDER BY unknown_at
+-- never_started: an executor starts nothing once its lease is over. Of what was due before that nobody knows.
+SELECT run.*, node.hostname,
+    run.started_at IS NULL AND greatest(run.not_before, run.assigned_at) >= node.lease_until AS never_started
+FROM run LEFT JOIN node ON node.id = run.node_id
+WHERE run.state = 'unknown'
+ORDER BY run.unknown_at
 LIMIT $1
-FOR UPDATE SKIP LOCKED;
+FOR UPDATE OF run SKIP LOCKED;
 
 -- name: overdue_runs (weightless, now, batch)
 -- Of one lane, so that the claims' index leads to them.
@@ -124,11 +160,12 @@ FOR UPDATE SKIP LOCKED;
 
 -- name: stranded_waiters ()
 -- Tasks with runs that wait although no run holds a place: a wake-up was lost.
-SELECT DISTINCT w.task_id FROM run w
+SELECT DISTINCT w.task_id, w.pinned FROM run w
 WHERE w.state = 'pending' AND w.claim_at IS NULL
-    AND NOT EXISTS (SELECT FROM run h WHERE h.task_id = w.task_id AND h.slot IS NOT NULL)
+    AND NOT EXISTS (SELECT FROM run h WHERE h.task_id = w.task_id AND h.pinned = w.pinned AND h.slot IS NOT NULL)
     AND NOT EXISTS (
-        SELECT FROM run p WHERE p.task_id = w.task_id AND p.state = 'pending' AND p.claim_at <= now() AND p.serial
+        SELECT FROM run p
+        WHERE p.task_id = w.task_id AND p.pinned = w.pinned AND p.state = 'pending' AND p.claim_at <= now() AND p.serial
     );
 
 -- name: lock_current (task_ids)

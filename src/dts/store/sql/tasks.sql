@@ -42,8 +42,14 @@ WHERE task_id = $1;
 -- name: drop_coming_runs (task_id, now)
 -- Ticks that are not due yet and not handed over: the changed schedule writes them anew.
 DELETE FROM run
-WHERE task_id = $1 AND trigger = 'schedule' AND state = 'pending' AND attempt = 0 AND scheduled_at > $2
+WHERE task_id = $1 AND trigger = 'schedule' AND state = 'pending' AND attempt = 0 AND scheduled_at > $2 AND pinned = ''
 RETURNING id;
+
+-- name: coming_pinned (task_id, now)
+-- The same of ticks that nodes have runs of already. They are not written anew: some of the tick may have been handed over.
+SELECT id, scheduled_at FROM run
+WHERE task_id = $1 AND trigger = 'schedule' AND state = 'pending' AND attempt = 0 AND scheduled_at > $2 AND pinned <> ''
+FOR UPDATE;
 
 -- name: withdraw_coming_runs (task_id, now)
 -- Ticks that are not due yet but handed over: the node is asked to give them back.
@@ -65,7 +71,7 @@ FROM task t JOIN task_cursor c ON c.task_id = t.id
 WHERE (t.id = ANY($1::uuid[]) OR t.name = ANY($2::text[])) AND ($3::boolean OR t.deleted_at IS NULL)
 ORDER BY t.deleted_at DESC NULLS FIRST;
 
--- name: page_tasks (after_name, prefix_from, prefix_until, labels, due_until, batch)
+-- name: page_tasks (after_name, prefix_from, prefix_until, labels, due_until, batch, name_part, enabled)
 SELECT t.*, least(c.next_due_at, (
     SELECT min(scheduled_at) FROM run
     WHERE run.task_id = t.id AND trigger = 'schedule' AND state IN ('pending', 'assigned') AND scheduled_at > now()
@@ -75,11 +81,41 @@ WHERE t.deleted_at IS NULL
     AND t.name > $1::text AND t.name >= $2::text AND t.name < $3::text
     AND t.labels @> $4::text::jsonb
     AND ($5::timestamptz IS NULL OR (t.enabled AND c.next_due_at <= $5))
+    AND ($7::text = '' OR position($7 IN t.name) > 0)
+    AND ($8::boolean IS NULL OR t.enabled = $8)
 ORDER BY t.name
 LIMIT $6;
 
--- name: task_versions (task_id)
-SELECT version, spec, change, actor, note, created_at FROM task_version WHERE task_id = $1 ORDER BY version DESC;
+-- name: soonest_tasks (due_until, batch)
+-- The enabled tasks that are due first: the first n ticks of all tasks are among those of n tasks. The next tick may be
+-- in the ledger already, some seconds ahead. Tasks are looked up one by one (OFFSET 0): a plan that is made without
+-- knowing the batch would read them all.
+SELECT t.*, coming.next_due_at
+FROM (
+    SELECT task_id, min(at) AS next_due_at FROM (
+        (SELECT c.task_id, c.next_due_at AS at
+         FROM task_cursor c
+         CROSS JOIN LATERAL (
+             SELECT FROM task WHERE task.id = c.task_id AND task.enabled AND task.deleted_at IS NULL OFFSET 0
+         ) AS enabled
+         WHERE c.next_due_at <= $1
+         ORDER BY c.next_due_at LIMIT $2)
+        UNION ALL
+        (SELECT task_id, scheduled_at FROM run
+         WHERE trigger = 'schedule' AND state IN ('pending', 'assigned') AND scheduled_at > now() AND scheduled_at <= $1
+         ORDER BY scheduled_at LIMIT $2)
+    ) AS ticks
+    GROUP BY task_id
+) AS coming
+CROSS JOIN LATERAL (
+    SELECT * FROM task WHERE task.id = coming.task_id AND task.enabled AND task.deleted_at IS NULL OFFSET 0
+) AS t
+ORDER BY coming.next_due_at
+LIMIT $2;
+
+-- name: task_versions (task_id, most)
+SELECT version, spec, change, actor, note, created_at FROM task_version WHERE task_id = $1 ORDER BY version DESC
+LIMIT $2;
 
 -- name: specs_of (task_ids, versions)
 SELECT v.task_id, v.version, v.spec

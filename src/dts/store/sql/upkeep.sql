@@ -11,6 +11,17 @@ JOIN pg_class parent ON parent.oid = inhparent
 WHERE parent.relname IN ('run_history', 'log_chunk') AND child.relkind = 'r' AND child.relname ~ '_\d{8}$'
     AND parent.relnamespace = current_schema()::regnamespace;
 
+-- name: sessions ()
+-- Of role `database`, here: pools are named by what they are for.
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'dts';
+
+-- name: due_and_not_running (now)
+-- What a backup held as due and not over. What its node had started is left: the node itself knows how it ended.
+SELECT id, attempt FROM run
+WHERE started_at IS NULL AND least(scheduled_at, not_before) <= $1::timestamptz
+ORDER BY id
+FOR UPDATE;
+
 -- name: describe ()
 SELECT
     (SELECT max(version) FROM schema_migration) AS schema_version,
@@ -18,7 +29,12 @@ SELECT
     clock_timestamp() AS now,
     (SELECT count(*) FROM run) AS live_runs,
     (SELECT now() - min(claim_at) FROM run
-     WHERE state = 'pending' AND claim_at IS NOT NULL AND claim_at < now()) AS oldest_wait;
+     WHERE state = 'pending' AND claim_at IS NOT NULL AND claim_at < now()) AS oldest_wait,
+    (SELECT max(now() - xact_start) FROM pg_stat_activity
+     WHERE datname = current_database() AND backend_xmin IS NOT NULL AND pid <> pg_backend_pid()) AS oldest_snapshot,
+    (SELECT age(datfrozenxid) FROM pg_database WHERE datname = current_database()) AS transaction_age,
+    (SELECT count(*) FROM notice) + (SELECT count(*) FROM delivery) AS unsent,
+    now() - least((SELECT min(at) FROM notice), (SELECT min(created_at) FROM delivery WHERE NOT held)) AS oldest_unsent;
 
 -- name: keep_some ()
 -- Of a partition that goes: what is among the last 10 successes or the last 50 failures of its task. Put aside before the

@@ -1,0 +1,1 @@
+"""Kind `container`: containers on the engine of the node."""

@@ -1,0 +1,1 @@
+"""Kind `exec`: commands in containers that somebody else runs."""

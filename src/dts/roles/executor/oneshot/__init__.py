@@ -1,0 +1,1 @@
+"""Kind `service`: one-shot services of the Swarm."""

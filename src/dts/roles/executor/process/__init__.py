@@ -1,0 +1,1 @@
+"""Kind `process`: commands on the node itself, under a small shell that outlives the executor."""

@@ -1,0 +1,1 @@
+"""The pages: each asks the services for what it shows, and fills its template."""

@@ -1,0 +1,135 @@
+"""Now: whether every part is well, what runs, the last hour and the next, and what wants attention."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from aiohttp import web
+
+from dts.domain.ids import MICROSECOND
+from dts.domain.runs import ON_NODE
+from dts.pb.dts.v1 import (
+    GetStatusRequest,
+    ListNodesRequest,
+    ListOutcomesRequest,
+    ListRunCountsRequest,
+    ListRunsRequest,
+    ListTickCountsRequest,
+    ListUpcomingRequest,
+    Run,
+    RunState,
+    TaskOutcomes,
+)
+from dts.roles.gateway.web.charts.outcomes import usual
+from dts.roles.gateway.web.charts.timeline import MINUTE, PAST, begin_of, timeline
+from dts.roles.gateway.web.door import Visit
+from dts.roles.gateway.web.live import Parts, keep_up
+from dts.runtime import clock
+
+WRONG = [RunState.FAILED, RunState.TIMED_OUT, RunState.SKIPPED]
+RUNNING = 40
+ATTENTION = 10
+WRONG_LOOKED_THROUGH = 20
+NEXT = 8
+SOON = timedelta(hours=1)
+ATTENTION_SINCE = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A run that goes on. usual: how long its task usually takes. share: how much of that is over, in hundredths."""
+
+    run: Run
+    elapsed: timedelta | None
+    usual: timedelta | None
+    share: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """The latest run of a task that ended badly.
+
+    times: how many of its runs did, of those that were looked through.
+    recovered: a later run of the task succeeded.
+    """
+
+    run: Run
+    times: int
+    recovered: bool
+
+
+async def page(visit: Visit) -> web.StreamResponse:
+    """The whole page."""
+    return visit.page("now.html", **await _facts(visit))
+
+
+async def live(visit: Visit) -> web.StreamResponse:
+    """What of it changes."""
+
+    async def look() -> Parts:
+        return {"now": visit.fragment("now_parts.html", **await _facts(visit))}
+
+    return await keep_up(visit, look)
+
+
+async def _facts(visit: Visit) -> dict[str, Any]:
+    runs = visit.person.runs
+    now = clock.now()
+    begin = begin_of(now)
+    until = begin + PAST * MINUTE + MINUTE
+    (status, nodes), (running, wrong, counts), (ahead, coming) = await asyncio.gather(
+        asyncio.gather(runs.get_status(GetStatusRequest()), runs.list_nodes(ListNodesRequest())),
+        asyncio.gather(
+            runs.list_runs(ListRunsRequest(states=sorted(ON_NODE), page_size=RUNNING)),
+            runs.list_runs(ListRunsRequest(states=WRONG, since=now - ATTENTION_SINCE, page_size=WRONG_LOOKED_THROUGH)),
+            runs.list_run_counts(ListRunCountsRequest(since=begin, until=until, step=MINUTE, by_node=True)),
+        ),
+        asyncio.gather(
+            runs.list_tick_counts(ListTickCountsRequest(within=SOON)),
+            runs.list_upcoming(ListUpcomingRequest(within=SOON, limit=NEXT, first_of_each=True)),
+        ),
+    )
+    outcomes = await _outcomes(visit, [*running.runs, *wrong.runs])
+    names = [node.hostname for node in nodes.nodes]
+    return {
+        "parts": status.parts,
+        "well": all(part.well for part in status.parts),
+        "running": [_progress(run, outcomes.get(run.task_id), now) for run in running.runs],
+        "more_running": bool(running.next_page_token),
+        "attention": _attention(wrong.runs, outcomes)[:ATTENTION],
+        "more_attention": bool(wrong.next_page_token),
+        "timeline": timeline(now, names, counts, running.runs, ahead.ticks),
+        "next": [tick for tick in coming.ticks if not tick.excluded],
+    }
+
+
+async def _outcomes(visit: Visit, runs: Sequence[Run]) -> dict[str, TaskOutcomes]:
+    ids = list(dict.fromkeys(run.task_id for run in runs))
+    found = await visit.person.runs.list_outcomes(ListOutcomesRequest(task_ids=ids, count=20))
+    return {each.task_id: each for each in found.tasks}
+
+
+def _progress(run: Run, outcomes: TaskOutcomes | None, now: datetime) -> Progress:
+    elapsed = now - run.started_at if run.started_at else None
+    micros = usual(outcomes) if outcomes is not None else None
+    span = micros * MICROSECOND if micros is not None else None
+    share = min(int(100 * (elapsed / span)), 100) if elapsed is not None and span else None
+    return Progress(run, elapsed, span, share)
+
+
+def _attention(wrong: Sequence[Run], outcomes: dict[str, TaskOutcomes]) -> list[Attention]:
+    """One entry for each task, those that have not recovered first."""
+    latest: dict[str, Run] = {}
+    for run in wrong:
+        latest.setdefault(run.task_id, run)
+    times = Counter(run.task_id for run in wrong)
+    found = [
+        Attention(run, times[task], task in outcomes and outcomes[task].states[-1] is RunState.SUCCEEDED)
+        for task, run in latest.items()
+    ]
+    return sorted(found, key=lambda each: each.recovered)

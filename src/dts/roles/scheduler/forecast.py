@@ -1,0 +1,159 @@
+"""How many ticks are due in each coming minute, of all tasks together.
+
+To walk the schedules of ten thousand tasks takes seconds, so it is done beside everything else, when somebody asks and
+at most for a twentieth of the time; whoever asks is told what is known by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from heapq import nlargest
+
+from dts.domain.ids import MICROSECOND
+from dts.pb.dts.v1 import (
+    Herd,
+    ListTasksRequest,
+    ListTickCountsResponse,
+    PageTasksRequest,
+    Task,
+)
+from dts.roles.scheduler.ports import Answers
+from dts.roles.scheduler.upcoming import compiled, time_of
+
+MINUTE = timedelta(minutes=1)
+AHEAD = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))
+"""How far is looked; the least that is enough is taken."""
+
+SPARE = timedelta(hours=1)
+"""So much further is counted, so that what was counted serves until the next time."""
+
+PAGE = 50
+TICKS = 100_000
+"""So many ticks of one task are counted at most: of one that is due each second, those of the first day."""
+
+HERDS = 10
+NAMES = 6
+REST = 20
+LEAST_REST_SECONDS = 2.0
+SOON_SECONDS = 0.05
+"""So long the first who asks waits."""
+
+
+@dataclass(slots=True)
+class Look:
+    """What was counted. minutes: ticks in each from `begin` on. names: some of the tasks in each."""
+
+    begin: datetime
+    minutes: list[int]
+    names: dict[int, list[str]] = field(default_factory=dict)
+    tasks: int = 0
+    complete: bool = False
+    fresh_until: float = 0.0
+
+    def covers(self, begin: datetime, count: int) -> bool:
+        """Whether it says something of so many minutes."""
+        return self.begin <= begin and (begin - self.begin) // MINUTE + count <= len(self.minutes)
+
+
+class Forecast:
+    """Counts when it is asked; `run` does the work.
+
+    Args:
+        database: where tasks are.
+        monotonic: in seconds.
+    """
+
+    def __init__(self, database: Answers, *, monotonic: Callable[[], float]) -> None:
+        self._database = database
+        self._monotonic = monotonic
+        self._looks: dict[timedelta, Look] = {}
+        self._under_way: dict[timedelta, Look] = {}
+        self._wanted: set[timedelta] = set()
+        self._asked = asyncio.Event()
+        self._done = asyncio.Event()
+
+    async def counts(self, now: datetime, *, within: timedelta, step: timedelta) -> ListTickCountsResponse:
+        """What is known by now, for steps of whole minutes from the minute under way."""
+        ahead = next(each for each in AHEAD if each >= within)
+        begin, count = now.replace(second=0, microsecond=0), -(-within // MINUTE)
+        look = self._looks.get(ahead)
+        if look is None or not look.covers(begin, count) or self._monotonic() > look.fresh_until:
+            look = await self._another(ahead, look if look is not None and look.covers(begin, count) else None)
+        return _answer(look or Look(begin, [0] * count), begin, count, step // MINUTE)
+
+    async def run(self) -> None:
+        """Counts whenever somebody has asked."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            while self._wanted:
+                await self._count(min(self._wanted))
+
+    async def _another(self, ahead: timedelta, old: Look | None) -> Look | None:
+        """Asks for a new one, and takes what there is."""
+        self._wanted.add(ahead)
+        self._asked.set()
+        if old is not None:
+            return old
+        done = self._done
+        try:
+            async with asyncio.timeout(SOON_SECONDS):
+                await done.wait()
+        except TimeoutError:
+            pass
+        return self._looks.get(ahead) or self._under_way.get(ahead)
+
+    async def _count(self, ahead: timedelta) -> None:
+        began = self._monotonic()
+        begin = (await time_of(self._database)).replace(second=0, microsecond=0)
+        look = self._under_way[ahead] = Look(begin, [0] * ((ahead + SPARE) // MINUTE))
+        token, more = "", True
+        while more:
+            query = ListTasksRequest(page_size=PAGE, page_token=token)
+            page = await self._database.page_tasks(PageTasksRequest(query=query, due_until=begin + ahead + SPARE))
+            await asyncio.to_thread(_add, look, page.tasks)
+            token = page.next_page_token
+            more = bool(token)
+        look.complete = True
+        look.fresh_until = self._monotonic() + max(LEAST_REST_SECONDS, REST * (self._monotonic() - began))
+        self._looks[ahead] = look
+        self._wanted.discard(ahead)
+        done, self._done = self._done, asyncio.Event()
+        done.set()
+
+
+def _add(look: Look, tasks: Sequence[Task]) -> None:
+    """Counts the ticks of some tasks; in a thread, for the worst schedules take long."""
+    until = look.begin + len(look.minutes) * MINUTE - MICROSECOND
+    for task in tasks:
+        schedule = compiled(task)
+        name = task.spec.name if task.spec else ""
+        for tick in schedule.between(look.begin - MICROSECOND, until, limit=TICKS) if schedule else ():
+            minute = (tick.start - look.begin) // MINUTE
+            if tick.excluded or minute >= len(look.minutes):
+                continue
+            look.minutes[minute] += 1
+            names = look.names.setdefault(minute, [])
+            if len(names) < NAMES and name not in names:
+                names.append(name)
+        look.tasks += 1
+
+
+def _answer(look: Look, begin: datetime, count: int, step: int) -> ListTickCountsResponse:
+    first = (begin - look.begin) // MINUTE
+    minutes = look.minutes[first : first + count]
+    fullest = nlargest(HERDS, (number for number, ticks in enumerate(minutes) if ticks > 1), key=minutes.__getitem__)
+    return ListTickCountsResponse(
+        since=begin,
+        ticks=[sum(minutes[start : start + step]) for start in range(0, count, step)],
+        herds=[
+            Herd(at=begin + number * MINUTE, ticks=minutes[number], tasks=list(look.names.get(first + number, [])))
+            for number in fullest
+        ],
+        complete=look.complete,
+        tasks=look.tasks,
+        counted_at=look.begin,
+    )

@@ -1,0 +1,98 @@
+"""The duty that tells people. Every replica does it: messages are lent to one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import timedelta
+
+from dts.domain.deliveries import pause_after
+from dts.domain.errors import DtsError
+from dts.pb.dts.v1 import Delivery, DeliveryResult, SettleDeliveriesRequest, TakeDeliveriesRequest
+from dts.roles.scheduler.ports import Outbox
+from dts.roles.scheduler.postman import SEND_SECONDS, Postman, name_of
+from dts.runtime.loop import Again
+from dts.runtime.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+MESSAGES_PER_PASS = 50
+LEASE = timedelta(seconds=20)
+"""How long a message is lent. Whoever dies with it leaves it to the next."""
+
+LOOK_SECONDS = 10.0
+"""How often a replica looks for runs that are late or stuck."""
+
+BEGIN_SECONDS = LEASE.total_seconds() - SEND_SECONDS
+"""So long after it was lent a message may still be begun."""
+
+
+class Telling:
+    """Sends what the outbox lends.
+
+    Args:
+        outbox: the database.
+        postman: who sends.
+        metrics: where messages are counted.
+        monotonic: seconds that never go back.
+        rand: in [0, 1), for the jitter of back-off.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        postman: Postman,
+        metrics: Metrics,
+        *,
+        monotonic: Callable[[], float],
+        rand: Callable[[], float],
+    ) -> None:
+        self._outbox = outbox
+        self._postman = postman
+        self._monotonic = monotonic
+        self._rand = rand
+        self._look_at = float("-inf")
+        self._counts = metrics.counts(
+            "dts_scheduler_messages_total", "Messages to channels that were tried, by how it went.", "outcome"
+        )
+
+    async def tell(self) -> Again | None:
+        """One pass: looks at the news, and sends what is due."""
+        lent_at = self._monotonic()
+        request = TakeDeliveriesRequest(limit=MESSAGES_PER_PASS, lease=LEASE, look_for_late=lent_at >= self._look_at)
+        taken = await self._outbox.take_deliveries(request)
+        if request.look_for_late:
+            self._look_at = lent_at + LOOK_SECONDS
+        by_channel: dict[str, list[Delivery]] = defaultdict(list)
+        for delivery in taken.deliveries:
+            by_channel[name_of(delivery)].append(delivery)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for deliveries in by_channel.values():
+                    group.create_task(self._send_all(deliveries, lent_at))
+        except* DtsError as errors:  # what is not settled is lent again
+            raise errors.exceptions[0] from None
+        return Again.NOW if taken.notices or len(taken.deliveries) >= MESSAGES_PER_PASS else None
+
+    async def _send_all(self, deliveries: list[Delivery], lent_at: float) -> None:
+        """Of one channel, in their order. What one of them is refused with would befall the others too."""
+        failure = ""
+        for delivery in deliveries:
+            if not failure and self._monotonic() - lent_at > BEGIN_SECONDS:
+                return  # others may have them already
+            failure = failure or await self._postman.send(delivery)
+            await self._settle(delivery, failure)
+
+    async def _settle(self, delivery: Delivery, failure: str) -> None:
+        result = DeliveryResult(id=delivery.id, attempt=delivery.attempt, failure=failure)
+        result.retry_in = pause_after(delivery.attempt, rand=self._rand()) if failure else None
+        settled = await self._outbox.settle_deliveries(SettleDeliveriesRequest(results=[result]))
+        self._counts.add("failed" if failure else "arrived")
+        about = {"run": delivery.run_id} if delivery.run_id else {}
+        if settled.given_up:
+            self._counts.add("given_up")
+            log.error("a message to the channel %s is given up: %s", name_of(delivery), failure, extra=about)
+        elif failure:
+            log.warning("a message to the channel %s did not arrive: %s", name_of(delivery), failure, extra=about)

@@ -1,0 +1,246 @@
+"""The outbox: news that was written with what happened becomes messages, and messages are sent until they arrive."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+
+from dts.domain.alerts import Alert, Listener, Notice, Telling, hear_all
+from dts.domain.channels import events_of, mask_of
+from dts.domain.deliveries import GIVE_UP, told_at
+from dts.domain.ids import parse_id
+from dts.domain.messages import digest_of, message_of
+from dts.pb.dts.v1 import (
+    ChannelKind,
+    Delivery,
+    QuietHours,
+    SettleDeliveriesRequest,
+    SettleDeliveriesResponse,
+    TakeDeliveriesRequest,
+    TakeDeliveriesResponse,
+    TaskEvent,
+)
+from dts.store.channels import quiet_of, sealed_of
+from dts.store.pool import Connection
+from dts.store.queries import sql
+from dts.store.transactions import in_transaction
+
+BATCH = 500
+
+Key = tuple[UUID, UUID]
+"""A task, and a channel that listens to it."""
+
+
+class NoticeStore:
+    """Tables notice, alert and delivery."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def take(self, request: TakeDeliveriesRequest) -> TakeDeliveriesResponse:
+        """Looks at the news and lends out messages that are due. Safe to run anywhere, any number at once."""
+        looked_at = await in_transaction(self._pool, lambda connection: _look(connection, request))
+        rows = await in_transaction(self._pool, lambda connection: _lend(connection, request))
+        return TakeDeliveriesResponse(deliveries=[_delivery(row) for row in rows], notices=looked_at)
+
+    async def settle(self, request: SettleDeliveriesRequest) -> SettleDeliveriesResponse:
+        """Notes what arrived and what did not."""
+        gone = await in_transaction(self._pool, lambda connection: _settle(connection, request))
+        return SettleDeliveriesResponse(given_up=[str(message_id) for message_id in gone])
+
+
+@dataclass(frozen=True, slots=True)
+class _Listening:
+    listener: Listener
+    quiet: QuietHours | None
+    digest_every: timedelta | None
+
+
+async def _look(connection: Connection, request: TakeDeliveriesRequest) -> int:
+    """Decides about the oldest news; answers how much there was."""
+    if not await connection.fetchval(sql("try_lock_notices")):
+        return 0
+    now: datetime = request.now or await connection.fetchval("SELECT now()")
+    if request.look_for_late:
+        await _notice_late(connection, now)
+    rows = sorted(await connection.fetch(sql("take_notices"), BATCH), key=lambda row: int(row["id"]))
+    if rows:
+        listeners = await _listeners(connection, rows)
+        notices = [_notice(row) for row in rows if row["channel_id"] in listeners]
+        await _tell(connection, notices, listeners, now)
+    await _send_held(connection, now)
+    return len(rows)
+
+
+async def _notice_late(connection: Connection, now: datetime) -> None:
+    wanted: int = await connection.fetchval(sql("wanted_events"))
+    for event, statement in ((TaskEvent.LATE, "notice_late"), (TaskEvent.STUCK, "notice_stuck")):
+        if wanted >> event & 1:
+            await connection.execute(sql(statement), now)
+
+
+async def _tell(
+    connection: Connection, notices: Sequence[Notice], listeners: Mapping[UUID, _Listening], now: datetime
+) -> None:
+    by_key: dict[Key, list[Notice]] = defaultdict(list)
+    for notice in notices:
+        by_key[notice.task_id, notice.channel_id].append(notice)
+    known = await _alerts(connection, by_key)
+    kept: dict[Key, Alert | None] = {}
+    told: list[Telling] = []
+    for key, news in by_key.items():
+        kept[key], new = hear_all(listeners[key[1]].listener, known.get(key), news)
+        told += new
+    await _keep(connection, kept)
+    await _add(connection, sorted(told, key=lambda telling: telling.notice.at), listeners, now)
+
+
+async def _add(
+    connection: Connection, told: Sequence[Telling], listeners: Mapping[UUID, _Listening], now: datetime
+) -> None:
+    messages = []
+    for telling in told:
+        notice, to = telling.notice, listeners[telling.notice.channel_id]
+        due = told_at(to.quiet, to.digest_every, now)
+        kind = to.listener.kind
+        messages.append(_Message(notice.channel_id, kind, notice.run_id, telling.event, message_of(telling), due))
+    await _write(connection, messages, now)
+
+
+async def _send_held(connection: Connection, now: datetime) -> None:
+    """What was gathered for a channel goes out as one message."""
+    rows = sorted(await connection.fetch(sql("take_held"), now, BATCH), key=lambda row: int(row["serial"]))
+    listeners = await _listeners(connection, rows)
+    messages = []
+    for channel_id, to in listeners.items():
+        held = [row for row in rows if row["channel_id"] == channel_id]
+        kind = to.listener.kind
+        if len(held) == 1:
+            run_id, event, body = held[0]["run_id"], TaskEvent(held[0]["event"]), held[0]["body"]
+        else:
+            run_id, event, body = None, TaskEvent.DIGEST, digest_of([row["body"] for row in held], now)
+        messages.append(_Message(channel_id, kind, run_id, event, body, now))
+    await _write(connection, messages, now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    channel_id: UUID
+    kind: ChannelKind
+    run_id: UUID | None
+    event: TaskEvent
+    body: str
+    due: datetime
+
+
+async def _write(connection: Connection, messages: Sequence[_Message], now: datetime) -> None:
+    if not messages:
+        return
+    await connection.execute(
+        sql("add_deliveries"),
+        [message.channel_id for message in messages],
+        [message.run_id for message in messages],
+        [int(message.event) for message in messages],
+        [message.body for message in messages],
+        [message.due for message in messages],
+        [message.due + GIVE_UP[message.kind] for message in messages],
+        now,
+    )
+
+
+async def _listeners(connection: Connection, rows: Sequence[asyncpg.Record]) -> dict[UUID, _Listening]:
+    """The channels of these notices; some may be gone."""
+    ids = list({row["channel_id"] for row in rows})
+    if not ids:
+        return {}
+    return {
+        row["id"]: _Listening(
+            Listener(ChannelKind(row["kind"]), frozenset(events_of(row["events"])), row["remind_every"]),
+            quiet_of(row),
+            row["digest_every"],
+        )
+        for row in await connection.fetch(sql("listeners"), ids)
+    }
+
+
+async def _alerts(connection: Connection, keys: Mapping[Key, object]) -> dict[Key, Alert]:
+    tasks, channels = [task for task, _ in keys], [channel for _, channel in keys]
+    return {
+        (row["task_id"], row["channel_id"]): Alert(
+            row["since"], frozenset(events_of(row["told"])), row["told_at"], row["troubles"], row["lasts"]
+        )
+        for row in await connection.fetch(sql("alerts_of"), tasks, channels)
+    }
+
+
+async def _keep(connection: Connection, alerts: Mapping[Key, Alert | None]) -> None:
+    kept = {key: alert for key, alert in alerts.items() if alert is not None}
+    over = [key for key, alert in alerts.items() if alert is None]
+    if kept:
+        await connection.execute(
+            sql("keep_alerts"),
+            [task for task, _ in kept],
+            [channel for _, channel in kept],
+            [alert.since for alert in kept.values()],
+            [mask_of(alert.told) for alert in kept.values()],
+            [alert.told_at for alert in kept.values()],
+            [alert.troubles for alert in kept.values()],
+        )
+    if over:
+        await connection.execute(sql("close_alerts"), [task for task, _ in over], [channel for _, channel in over])
+
+
+async def _lend(connection: Connection, request: TakeDeliveriesRequest) -> list[asyncpg.Record]:
+    now: datetime = request.now or await connection.fetchval("SELECT now()")
+    return await connection.fetch(sql("take_deliveries"), now, request.lease or timedelta(0), request.limit)
+
+
+async def _settle(connection: Connection, request: SettleDeliveriesRequest) -> list[UUID]:
+    now: datetime = request.now or await connection.fetchval("SELECT now()")
+    ids = {result.id: parse_id(result.id, field="results.id") for result in request.results}
+    arrived = [ids[result.id] for result in request.results if not result.failure]
+    failed = [result for result in request.results if result.failure]
+    if arrived:
+        await connection.execute(sql("deliveries_arrived"), arrived, now)
+    if not failed:
+        return []
+    rows = await connection.fetch(
+        sql("deliveries_failed"),
+        [ids[result.id] for result in failed],
+        [result.attempt for result in failed],
+        [result.failure for result in failed],
+        [result.retry_in or timedelta(0) for result in failed],
+        now,
+    )
+    return [row["id"] for row in rows]
+
+
+def _notice(row: asyncpg.Record) -> Notice:
+    return Notice(
+        channel_id=row["channel_id"],
+        task_id=row["task_id"],
+        task=row["task"],
+        run_id=row["run_id"],
+        scheduled_at=row["scheduled_at"],
+        event=TaskEvent(row["event"]),
+        reason=row["reason"],
+        message=row["message"],
+        ticks=row["ticks"],
+        at=row["at"],
+    )
+
+
+def _delivery(row: asyncpg.Record) -> Delivery:
+    return Delivery(
+        id=str(row["delivery_id"]),
+        attempt=row["attempts"],
+        channel=sealed_of(row),
+        event=TaskEvent(row["event"]),
+        run_id=str(row["run_id"] or ""),
+        body=row["body"],
+    )

@@ -1,0 +1,241 @@
+-- Channels, and what is told to them.
+
+-- fragment: told
+-- What a statement wrote down as `outcome` becomes news for each channel that listens: a last part for its WITH.
+-- Events are numbers of TaskEvent. Where nobody listens, tasks are not even looked up; OFFSET 0 keeps it so: without
+-- it a plan may begin with all tasks.
+happened AS (
+    SELECT *, CASE
+        WHEN state IN ('failed', 'timed_out') THEN 1
+        WHEN state = 'skipped' AND reason IN ('missed', 'dropped_cap') THEN 3
+        WHEN state = 'skipped' AND reason NOT IN ('skipped_paused', 'excluded') THEN 2
+        WHEN state = 'running' THEN 7
+        WHEN state = 'succeeded' THEN 8
+    END AS event
+    FROM outcome
+), wanted AS (
+    SELECT * FROM happened
+    WHERE 1 << event & (SELECT coalesce(bit_or(events), 0) FROM channel) <> 0
+    OFFSET 0
+), listening AS (
+    SELECT channel.id AS channel_id, channel.kind, task.name AS task, wanted.run_id, wanted.task_id,
+        wanted.scheduled_at, wanted.state, wanted.reason, wanted.message, wanted.ticks, wanted.event
+    FROM wanted
+    CROSS JOIN LATERAL (SELECT name, labels FROM task WHERE task.id = wanted.task_id OFFSET 0) AS task
+    JOIN channel ON 1 << event & channel.events <> 0
+        AND (channel.tasks = '{}' OR task.name = ANY(channel.tasks)) AND task.labels @> channel.labels
+    UNION ALL
+    -- A success ends the trouble that was told.
+    SELECT past.channel_id, 0, task.name, past.run_id, past.task_id, past.scheduled_at, past.state, past.reason,
+        past.message, past.ticks, past.event
+    FROM (
+        SELECT alert.channel_id, happened.* FROM happened JOIN alert ON alert.task_id = happened.task_id
+        WHERE event = 8 AND (SELECT EXISTS (SELECT FROM alert))
+        OFFSET 0
+    ) AS past
+    JOIN channel ON channel.id = past.channel_id AND channel.events & (1 << 8) = 0
+    JOIN task ON task.id = past.task_id
+), opened AS (
+    INSERT INTO alert (task_id, channel_id, since)
+    SELECT DISTINCT task_id, channel_id, now() FROM listening WHERE event IN (1, 2, 3) AND kind <> 2
+    ORDER BY task_id, channel_id
+    ON CONFLICT DO NOTHING
+), told AS (
+    INSERT INTO notice (channel_id, task_id, task, run_id, scheduled_at, event, reason, message, ticks, at)
+    SELECT channel_id, task_id, task, run_id, scheduled_at, event, reason, message, ticks, now() FROM listening
+)
+
+-- name: store_channel (id, name, kind, events, tasks, labels, late_after, stuck_after, remind_every, quiet, digest_every, shown, sealed, created_by)
+INSERT INTO channel (
+    id, name, kind, events, tasks, labels, late_after, stuck_after, remind_every, quiet, digest_every, shown, sealed,
+    created_at, created_by
+) VALUES ($1, $2, $3, $4, $5, $6::jsonb, $7, $8, $9, $10, $11, $12, $13, now(), $14)
+ON CONFLICT DO NOTHING;
+
+-- name: change_channel (id, events, tasks, labels, late_after, stuck_after, remind_every, quiet, digest_every, shown, sealed)
+-- Troubles of tasks that are no longer its own would never end.
+WITH others AS (
+    DELETE FROM alert USING task
+    WHERE alert.channel_id = $1 AND task.id = alert.task_id
+        AND NOT (($3::text[] = '{}' OR task.name = ANY($3::text[])) AND task.labels @> $4::jsonb)
+)
+UPDATE channel
+SET events = $2, tasks = $3, labels = $4::jsonb, late_after = $5, stuck_after = $6, remind_every = $7, quiet = $8,
+    digest_every = $9, shown = $10, sealed = $11
+WHERE id = $1;
+
+-- name: find_channel (key)
+-- By name or id.
+SELECT *, (SELECT count(*) FROM delivery WHERE channel_id = channel.id) AS waiting FROM channel
+WHERE name = $1 OR id::text = lower($1)
+ORDER BY name = $1 DESC
+LIMIT 1;
+
+-- name: all_channels (batch)
+SELECT *, (SELECT count(*) FROM delivery WHERE channel_id = channel.id) AS waiting FROM channel ORDER BY name LIMIT $1;
+
+-- name: listeners (ids)
+-- Not deleted before what is told to them is written.
+SELECT id, kind, events, remind_every, quiet, digest_every FROM channel WHERE id = ANY($1::uuid[]) ORDER BY id FOR KEY SHARE;
+
+-- name: drop_channel (id)
+-- Its deliveries go with it. News that is being written at this moment finds no channel later, and goes too.
+WITH alerts AS (
+    DELETE FROM alert WHERE channel_id = $1
+), notices AS (
+    DELETE FROM notice WHERE channel_id = $1
+)
+DELETE FROM channel WHERE id = $1;
+
+-- name: try_lock_notices ()
+-- One at a time decides, so that what happened first is told first.
+SELECT pg_try_advisory_xact_lock(hashtextextended('dts notices', 3));
+
+-- name: wanted_events ()
+SELECT coalesce(bit_or(events), 0) FROM channel;
+
+-- name: notice_late (now)
+-- Runs that should have started by now; each is noticed once.
+WITH late AS (
+    SELECT channel.id AS channel_id, task.id AS task_id, task.name AS task, run.id AS run_id, run.scheduled_at,
+        run.message
+    FROM channel
+    JOIN run ON run.state IN ('pending', 'assigned') AND run.started_at IS NULL
+        AND run.not_before <= $1::timestamptz - channel.late_after
+    JOIN task ON task.id = run.task_id
+    WHERE channel.events & (1 << 4) <> 0
+        AND (channel.tasks = '{}' OR task.name = ANY(channel.tasks)) AND task.labels @> channel.labels
+), noticed AS (
+    INSERT INTO alert AS a (task_id, channel_id, since, late_run)
+    SELECT DISTINCT ON (task_id, channel_id) task_id, channel_id, $1::timestamptz, run_id FROM late
+    ORDER BY task_id, channel_id, scheduled_at
+    ON CONFLICT (task_id, channel_id) DO UPDATE SET late_run = excluded.late_run
+        WHERE a.late_run IS DISTINCT FROM excluded.late_run
+    RETURNING task_id, channel_id, late_run
+)
+INSERT INTO notice (channel_id, task_id, task, run_id, scheduled_at, event, reason, message, ticks, at)
+SELECT channel_id, task_id, task, run_id, scheduled_at, 4, '', message, 1, $1::timestamptz
+FROM late JOIN noticed USING (task_id, channel_id)
+WHERE run_id = late_run;
+
+-- name: notice_stuck (now)
+-- Runs that go on for too long; each is noticed once.
+WITH stuck AS (
+    SELECT channel.id AS channel_id, task.id AS task_id, task.name AS task, run.id AS run_id, run.scheduled_at
+    FROM channel
+    JOIN run ON run.state IN ('running', 'unknown') AND run.started_at <= $1::timestamptz - channel.stuck_after
+    JOIN task ON task.id = run.task_id
+    WHERE channel.events & (1 << 5) <> 0
+        AND (channel.tasks = '{}' OR task.name = ANY(channel.tasks)) AND task.labels @> channel.labels
+), noticed AS (
+    INSERT INTO alert AS a (task_id, channel_id, since, stuck_run)
+    SELECT DISTINCT ON (task_id, channel_id) task_id, channel_id, $1::timestamptz, run_id FROM stuck
+    ORDER BY task_id, channel_id, scheduled_at
+    ON CONFLICT (task_id, channel_id) DO UPDATE SET stuck_run = excluded.stuck_run
+        WHERE a.stuck_run IS DISTINCT FROM excluded.stuck_run
+    RETURNING task_id, channel_id, stuck_run
+)
+INSERT INTO notice (channel_id, task_id, task, run_id, scheduled_at, event, reason, message, ticks, at)
+SELECT channel_id, task_id, task, run_id, scheduled_at, 5, '', '', 1, $1::timestamptz
+FROM stuck JOIN noticed USING (task_id, channel_id)
+WHERE run_id = stuck_run;
+
+-- name: take_notices (batch)
+-- The oldest news, in order. Of a channel that is gone, too: it is only taken away.
+DELETE FROM notice WHERE id IN (SELECT id FROM notice ORDER BY id LIMIT $1)
+RETURNING *;
+
+-- name: alerts_of (task_ids, channel_ids)
+-- lasts: the run that is late or stuck still is.
+SELECT alert.*, EXISTS (
+        SELECT FROM run
+        WHERE run.id = late_run AND run.started_at IS NULL OR run.id = stuck_run AND run.started_at IS NOT NULL
+    ) AS lasts
+FROM alert
+JOIN (SELECT DISTINCT * FROM unnest($1::uuid[], $2::uuid[]) AS n (task_id, channel_id)) AS n USING (task_id, channel_id)
+ORDER BY task_id, channel_id
+FOR UPDATE OF alert;
+
+-- name: keep_alerts (task_ids, channel_ids, since, told, told_at, troubles)
+INSERT INTO alert AS a (task_id, channel_id, since, told, told_at, troubles)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::int[], $5::timestamptz[], $6::bigint[])
+    AS new (task_id, channel_id, since, told, told_at, troubles)
+ORDER BY task_id, channel_id
+ON CONFLICT (task_id, channel_id) DO UPDATE
+SET since = excluded.since, told = excluded.told, told_at = excluded.told_at, troubles = excluded.troubles;
+
+-- name: close_alerts (task_ids, channel_ids)
+DELETE FROM alert USING unnest($1::uuid[], $2::uuid[]) AS over (task_id, channel_id)
+WHERE alert.task_id = over.task_id AND alert.channel_id = over.channel_id;
+
+-- name: forget_alerts ()
+-- Of tasks that were deleted: no success will end them.
+DELETE FROM alert WHERE NOT EXISTS (SELECT FROM task WHERE task.id = alert.task_id AND task.deleted_at IS NULL);
+
+-- name: add_deliveries (channel_ids, run_ids, events, bodies, due_at, give_up_at, now)
+INSERT INTO delivery (id, channel_id, run_id, event, body, created_at, due_at, held, give_up_at)
+SELECT gen_random_uuid(), channel_id, run_id, event, body, $7::timestamptz, due_at, due_at > $7::timestamptz, give_up_at
+FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::text[], $5::timestamptz[], $6::timestamptz[])
+    WITH ORDINALITY AS new (channel_id, run_id, event, body, due_at, give_up_at, place)
+ORDER BY place;
+
+-- name: take_held (now, batch)
+-- What waited to be sent together, of channels whose time has come.
+DELETE FROM delivery WHERE id IN (
+    SELECT id FROM delivery WHERE held AND due_at <= $1::timestamptz ORDER BY due_at, serial LIMIT $2
+)
+RETURNING *;
+
+-- name: take_deliveries (now, lease, batch)
+-- Lends them out: whoever takes one has until due_at to say how it went. Of a run that pings, one comes after another.
+WITH due AS MATERIALIZED (
+    SELECT id FROM delivery d
+    WHERE due_at <= $1::timestamptz AND NOT held
+        AND NOT EXISTS (
+            SELECT FROM delivery e
+            WHERE e.channel_id = d.channel_id AND e.run_id = d.run_id AND e.serial < d.serial AND e.event IN (7, 8)
+        )
+    ORDER BY due_at, serial
+    LIMIT $3
+    FOR UPDATE SKIP LOCKED
+), lent AS (
+    UPDATE delivery SET due_at = $1::timestamptz + $2::interval, attempts = attempts + 1
+    FROM due WHERE delivery.id = due.id
+    RETURNING delivery.*
+)
+SELECT lent.id AS delivery_id, lent.serial, lent.run_id, lent.event, lent.body, lent.attempts, channel.*, 0 AS waiting
+FROM lent JOIN channel ON channel.id = lent.channel_id
+ORDER BY lent.serial;
+
+-- name: deliveries_arrived (ids, now)
+WITH arrived AS (
+    DELETE FROM delivery WHERE id = ANY($1::uuid[]) RETURNING channel_id
+)
+UPDATE channel SET delivered_at = $2::timestamptz WHERE id IN (SELECT channel_id FROM arrived);
+
+-- name: deliveries_failed (ids, attempts, failures, retry_in, now)
+-- Tried again later, or given up. What another sender has taken meanwhile is the other's.
+WITH failed AS (
+    SELECT delivery.id, delivery.channel_id, delivery.give_up_at, new.failure, $5::timestamptz + new.retry_in AS again_at
+    FROM delivery
+    JOIN unnest($1::uuid[], $2::int[], $3::text[], $4::interval[]) AS new (id, attempt, failure, retry_in)
+        ON delivery.id = new.id AND delivery.attempts = new.attempt
+    ORDER BY delivery.id
+    FOR UPDATE OF delivery
+), later AS (
+    UPDATE delivery SET due_at = failed.again_at, failure = failed.failure
+    FROM failed WHERE delivery.id = failed.id AND failed.again_at < failed.give_up_at
+), given_up AS (
+    DELETE FROM delivery USING failed WHERE delivery.id = failed.id AND failed.again_at >= failed.give_up_at
+    RETURNING delivery.id, delivery.channel_id
+), noted AS (
+    UPDATE channel
+    SET failed_at = $5::timestamptz, failure = of_channel.failure, given_up = channel.given_up + of_channel.gone
+    FROM (
+        SELECT failed.channel_id, max(failed.failure) AS failure, count(given_up.id) AS gone
+        FROM failed LEFT JOIN given_up USING (id)
+        GROUP BY failed.channel_id
+    ) AS of_channel
+    WHERE channel.id = of_channel.channel_id
+)
+SELECT id FROM given_up;

@@ -1,0 +1,562 @@
+"""The dashboard over HTTP, before services that say the worst: who gets in, what may be sent, what is shown."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+
+import aiohttp
+import pytest
+
+from dts.domain.errors import NotFound
+from dts.domain.tokens import hash_of
+from dts.pb.dts import v1
+from dts.pb.dts.v1 import (
+    AccessToken,
+    ExplainStep,
+    FindTokenResponse,
+    LogChunk,
+    LogStream,
+    Run,
+    RunState,
+    Scope,
+    Task,
+    TokenState,
+)
+from dts.roles.gateway.web.dashboard import routes
+from dts.roles.gateway.web.person import Services
+from dts.roles.gateway.web.session import IDLE, LONGEST, Sessions
+from dts.rpc.caller import current
+from dts.rpc.gate import Gate
+from dts.rpc.http import HttpServer
+from dts.runtime import clock
+from support.polling import eventually
+from support.rpc import LOOPBACK
+
+NASTY = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 7 }}"
+MOMENT = datetime(2026, 11, 23, 12, tzinfo=UTC)
+RUN = "0b8c66a4-66b4-4a8e-9d0c-3f5e5b0f8a11"
+PAGES = (
+    "/",
+    "/tasks",
+    "/tasks/t",
+    "/tasks/t/edit",
+    "/tasks/t/edit?as=yaml",
+    "/new",
+    "/runs",
+    f"/runs/{RUN}",
+    "/schedule",
+    "/nodes",
+)
+HERE = {"Sec-Fetch-Site": "same-origin"}
+
+
+def secret(name):
+    return "dts_" + name.ljust(43, "0")
+
+
+class Tokens:
+    def __init__(self):
+        names = {"viewer": Scope.VIEWER, "operator": Scope.OPERATOR}
+        self.known = {
+            hash_of(secret(name)): AccessToken(name=f"anna-{name}", scope=scope, state=TokenState.ACTIVE)
+            for name, scope in names.items()
+        }
+
+    async def find_token(self, message, /):
+        return FindTokenResponse(token=self.known.get(message.sha256))
+
+    def revoke(self):
+        for token in self.known.values():
+            token.state = TokenState.REVOKED
+
+
+def nasty_run(**fields):
+    told = {"message": NASTY, "node": NASTY, "parameters": {NASTY: NASTY}, "labels": {NASTY: NASTY}, "task": NASTY}
+    attempt = v1.Attempt(number=1, node=NASTY, message=NASTY, image_digest=NASTY, handle=NASTY, state=RunState.FAILED)
+    return Run(id=RUN, task_id="i", scheduled_at=MOMENT, started_at=MOMENT, attempts=[attempt], **(told | fields))
+
+
+class Scheduler(v1.SchedulerServiceBase):
+    def __init__(self):
+        self.asked: list[tuple[str, str]] = []
+        self.state = RunState.RUNNING
+        self.missing = False
+        self.explained: v1.ExplainTaskRequest | None = None
+
+    def _note(self, what):
+        self.asked.append((current().name, what))
+
+    async def get_status(self, message):  # noqa: ARG002 - all alike
+        return v1.GetStatusResponse(parts=[v1.PartStatus(part=NASTY, well=False, detail=NASTY)])
+
+    async def list_nodes(self, message):  # noqa: ARG002
+        capacity = v1.Capacity(slots=4, resources=v1.Resources(cpus=2, memory=1 << 30))
+        node = v1.Node(
+            id=NASTY, hostname=NASTY, state=v1.NodeState.READY, labels={NASTY: NASTY}, kinds=[NASTY], capacity=capacity
+        )
+        node.missing_kinds, node.drain_note, node.engine_labels = {NASTY: NASTY}, NASTY, {NASTY: NASTY}
+        return v1.ListNodesResponse(nodes=[node])
+
+    async def list_runs(self, message):  # noqa: ARG002
+        self._note("list_runs")
+        return v1.ListRunsResponse(runs=[nasty_run(state=self.state)], next_page_token="x")
+
+    async def list_outcomes(self, message):  # noqa: ARG002
+        told = v1.TaskOutcomes(task_id="i", states=[RunState.SUCCEEDED], took=[5_000_000], late=[3])
+        return v1.ListOutcomesResponse(tasks=[told])
+
+    async def list_run_counts(self, message):
+        one = {name: [1] for name in ("succeeded", "failed", "cancelled", "skipped")}
+        spans = {name: [1000] for name in ("took_median", "took_p95", "late_median", "late_p95")}
+        nodes = [NASTY] if message.by_node else []
+        return v1.ListRunCountsResponse(steps=[1], nodes=nodes, counted_since=MOMENT, **one, **spans)
+
+    async def list_tick_counts(self, message):  # noqa: ARG002
+        herd = v1.Herd(at=MOMENT, ticks=9, tasks=[NASTY])
+        return v1.ListTickCountsResponse(since=MOMENT, ticks=[9, 0, 3], herds=[herd], tasks=2)
+
+    async def list_upcoming(self, message):  # noqa: ARG002
+        return v1.ListUpcomingResponse(ticks=[v1.Tick(task=NASTY, scheduled_at=MOMENT, timezone=NASTY)])
+
+    async def get_run(self, message):
+        if self.missing:
+            raise NotFound(f"no run {NASTY}", code="run.unknown")
+        self._note(f"get_run {message.run}")
+        return v1.GetRunResponse(run=nasty_run(state=self.state))
+
+    async def explain_task(self, message):
+        self.explained = message
+        steps = [ExplainStep(step=NASTY, ok=False, detail=NASTY)]
+        return v1.ExplainTaskResponse(task=NASTY, message=NASTY, verdict="failed", steps=steps, advice=NASTY)
+
+    async def tail_logs(self, message):  # noqa: ARG002
+        chunk = {"attempt": 1, "at": MOMENT}
+        yield v1.TailLogsResponse(
+            chunks=[LogChunk(content=NASTY.encode() + b"\n\x1b[31mred\x1b[0m", stream=LogStream.STDERR, **chunk)]
+        )
+
+    async def cancel_run(self, message):
+        self._note(f"cancel_run {message.run}")
+        return v1.CancelRunResponse(run=nasty_run())
+
+
+class Definition(v1.TaskDefinitionServiceBase):
+    def __init__(self):
+        self.created: list[v1.TaskSpec] = []
+
+    def _task(self):
+        schedule = v1.Schedule(rules=[v1.Rule(cron=v1.Cron(expression=NASTY))], timezone=NASTY)
+        kind = v1.Kind(process=v1.ProcessKind(command=["sh", NASTY], env={"A": NASTY + "\nmore", NASTY: "x"}))
+        spec = v1.TaskSpec(name=NASTY, description=NASTY, schedule=schedule, kind=kind, labels={NASTY: NASTY})
+        return Task(id="i", spec=spec, version=3, pause_note=NASTY, paused_by=NASTY, last_run=nasty_run())
+
+    async def list_tasks(self, message):  # noqa: ARG002
+        return v1.ListTasksResponse(tasks=[self._task()], next_page_token="x")
+
+    async def get_task(self, message):  # noqa: ARG002
+        value = v1.EffectiveValue(name=NASTY, value=NASTY, source="task")
+        return v1.GetTaskResponse(task=self._task(), effective=[value])
+
+    async def list_task_versions(self, message):  # noqa: ARG002
+        old = v1.TaskSpec(name="old", description=NASTY)
+        versions = [
+            v1.TaskVersion(version=number, spec=spec, actor=NASTY, change=NASTY, note=NASTY, created_at=MOMENT)
+            for number, spec in ((2, self._task().spec), (1, old))
+        ]
+        return v1.ListTaskVersionsResponse(versions=versions)
+
+    async def preview_schedule(self, message):  # noqa: ARG002
+        notice = v1.Notice(field=NASTY, message=NASTY)
+        change = v1.ClockChange(at=MOMENT, effect=NASTY)
+        ticks = [
+            v1.Tick(scheduled_at=MOMENT + n * timedelta(seconds=1), local_time=NASTY, timezone=NASTY) for n in (0, 1)
+        ]
+        return v1.PreviewScheduleResponse(ticks=ticks, clock_changes=[change], warnings=[notice])
+
+    async def create_task(self, message):
+        if not message.dry_run:
+            self.created.append(message.spec)
+        return v1.CreateTaskResponse(
+            task=Task(id="n", spec=message.spec), warnings=[v1.Notice(field=NASTY, message=NASTY)]
+        )
+
+    async def update_task(self, message):
+        return v1.UpdateTaskResponse(task=Task(id="i", spec=message.spec))
+
+
+class Front:
+    """A gateway's dashboard, and a browser without JavaScript before it."""
+
+    def __init__(self, session, tokens, scheduler, definition):
+        self.http, self.tokens, self.scheduler, self.definition = session, tokens, scheduler, definition
+        self.stopping = False
+        self.now = datetime.now(UTC)
+
+    async def get(self, path, **options):
+        async with self.http.get(path, allow_redirects=False, **options) as response:
+            return response, await response.text()
+
+    async def post(self, path, fields, headers=HERE):
+        async with self.http.post(path, data=fields, headers=headers, allow_redirects=False) as response:
+            return response, await response.text()
+
+    async def sign_in(self, name="operator", back="/"):
+        return await self.post("/sign-in", {"token": secret(name), "back": back})
+
+    async def form_token(self, path="/"):
+        _, text = await self.get(path)
+        return re.search(r'name="form_token" value="([^"]+)"', text)[1]
+
+
+@pytest.fixture
+async def front():
+    async with fronting() as found:
+        yield found
+
+
+@asynccontextmanager
+async def fronting():
+    tokens, scheduler, definition = Tokens(), Scheduler(), Definition()
+    front = Front(None, tokens, scheduler, definition)
+    served = routes(
+        Services(definition, scheduler),
+        gate=Gate(None, tokens=tokens),
+        sessions=Sessions(b"secret", now=lambda: front.now, rand=clock.random_bits),
+        clock=clock.now,
+        version="9.9",
+        stopping=lambda: front.stopping,
+    )
+
+    async def well():
+        return []
+
+    server = HttpServer(status=well, routes=served)
+    port = await server.start(LOOPBACK, 0)
+    jar = aiohttp.CookieJar(unsafe=True)  # of an address without a name
+    async with aiohttp.ClientSession(f"http://{LOOPBACK}:{port}", cookie_jar=jar) as session:
+        front.http = session
+        yield front
+        front.stopping = True
+    await server.stop()
+
+
+# -- who gets in
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/live/now", f"/runs/{RUN}/log.txt"])
+async def test_a_stranger_gets_nothing_but_the_way_to_sign_in(front, path):
+    response, text = await front.get(path)
+    assert response.status == 401
+    assert 'name="token"' in text
+    assert "script>alert" not in text
+    assert front.scheduler.asked == []
+
+
+async def test_whoever_signs_in_is_led_back_and_calls_as_themselves(front):
+    response, _ = await front.sign_in(back="/runs?state=failed")
+    assert (response.status, response.headers["Location"]) == (303, "/runs?state=failed")
+    cookie = response.headers["Set-Cookie"]
+    assert {"HttpOnly", "Path=/", "SameSite=Lax"} <= set(cookie.split("; "))
+    assert secret("operator") not in cookie
+    response, _ = await front.get("/runs")
+    assert (response.status, front.scheduler.asked) == (200, [("anna-operator", "list_runs")])
+
+
+async def test_behind_tls_the_cookie_is_of_this_host_and_of_tls_alone(front):
+    response, _ = await front.post(
+        "/sign-in", {"token": secret("viewer")}, headers=HERE | {"X-Forwarded-Proto": "https"}
+    )
+    cookie = response.headers["Set-Cookie"]
+    assert cookie.startswith("__Host-")
+    assert "Secure" in cookie.split("; ")
+
+
+@pytest.mark.parametrize("token", ["", "wrong", secret("nobody"), "dts_" + "é" * 43])
+async def test_a_token_that_is_none_lets_nobody_in(front, token):
+    response, text = await front.post("/sign-in", {"token": token, "back": "/"})
+    assert response.status == 401
+    assert "the token is not one of this installation" in text
+
+
+@pytest.mark.parametrize(
+    "back", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)", "/ x"]
+)
+async def test_nobody_is_led_to_a_stranger_after_signing_in(front, back):
+    response, _ = await front.sign_in(back=back)
+    assert response.headers["Location"] == "/"
+
+
+async def test_a_revoked_token_ends_the_session_and_the_page_that_is_open(front):
+    await front.sign_in()
+    async with front.http.get("/live/now") as stream:
+        assert b"event: parts" in (await _until(stream, b"event: parts"))
+        front.tokens.revoke()
+        assert await _until(stream, b"event: over")
+    response, text = await front.get("/")
+    assert response.status == 401
+    assert "was revoked" in text
+
+
+async def test_a_session_ends_when_it_is_idle_and_is_kept_when_it_is_used(front):
+    await front.sign_in()
+    front.now += IDLE - timedelta(minutes=1)
+    response, _ = await front.get("/nodes")
+    assert (response.status, "Set-Cookie" in response.headers) == (200, True)
+    front.now += IDLE - timedelta(minutes=1)
+    assert (await front.get("/nodes"))[0].status == 200
+    front.now += IDLE + timedelta(minutes=1)
+    assert (await front.get("/nodes"))[0].status == 401
+
+
+async def test_a_session_does_not_live_for_ever_by_being_used(front):
+    await front.sign_in()
+    for _ in range(int(LONGEST / IDLE) * 2 - 1):
+        front.now += IDLE / 2
+        assert (await front.get("/nodes"))[0].status == 200
+    front.now += IDLE / 2 + timedelta(minutes=1)
+    assert (await front.get("/nodes"))[0].status == 401
+
+
+async def test_whoever_signs_out_is_out(front):
+    await front.sign_in()
+    response, _ = await front.post("/sign-out", {"form_token": await front.form_token()})
+    assert response.status == 303
+    assert (await front.get("/"))[0].status == 401
+
+
+async def test_a_cookie_that_was_tampered_with_opens_nothing(front):
+    response, _ = await front.sign_in()
+    name, _, value = response.headers["Set-Cookie"].partition(";")[0].partition("=")
+    for made in (value[:-4] + "AAAA", value[:10], "x", "é", ""):
+        async with aiohttp.ClientSession() as stranger:
+            headers = {"Cookie": f"{name}={made}"}
+            async with stranger.get(front.http._base_url, headers=headers) as answer:
+                assert answer.status == 401, made
+
+
+# -- what may be sent
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {}, {"Origin": "https://evil.example"}],
+    ids=str,
+)
+async def test_a_form_of_another_site_does_nothing(front, headers):
+    await front.sign_in()
+    fields = {"form_token": await front.form_token()}
+    response, _ = await front.post(f"/runs/{RUN}/cancel", fields, headers=headers)
+    assert response.status == 403
+    assert not [what for _, what in front.scheduler.asked if what.startswith("cancel")]
+    assert (await front.post("/sign-in", {"token": secret("viewer")}, headers=headers))[0].status == 403
+
+
+@pytest.mark.parametrize("token", ["", "x", "AAAA" * 15, "é"])
+async def test_a_form_without_its_token_does_nothing(front, token):
+    await front.sign_in()
+    response, _ = await front.post(f"/runs/{RUN}/cancel", {"form_token": token})
+    assert response.status == 403
+
+
+async def test_a_form_token_of_another_session_does_nothing(front):
+    await front.sign_in()
+    token = await front.form_token()
+    await front.sign_in()
+    assert (await front.post(f"/runs/{RUN}/cancel", {"form_token": token}))[0].status == 403
+
+
+async def test_an_operator_cancels_and_is_led_to_the_run(front):
+    await front.sign_in()
+    response, _ = await front.post(f"/runs/{RUN}/cancel", {"form_token": await front.form_token()})
+    assert (response.status, response.headers["Location"]) == (303, f"/runs/{RUN}")
+    assert ("anna-operator", f"cancel_run {RUN}") in front.scheduler.asked
+
+
+async def test_a_viewer_sees_no_buttons_and_is_refused_all_the_same(front):
+    await front.sign_in("viewer")
+    _, text = await front.get(f"/runs/{RUN}")
+    assert "/cancel" not in text
+    response, text = await front.post(f"/runs/{RUN}/cancel", {"form_token": await front.form_token()})
+    assert response.status == 403
+    assert "needs the scope operator" in text
+    assert not [what for _, what in front.scheduler.asked if what.startswith("cancel")]
+
+
+async def test_a_form_that_is_too_large_is_refused(front):
+    await front.sign_in()
+    response, _ = await front.post("/new", {"form_token": await front.form_token(), "yaml": "x" * 300_000})
+    assert response.status == 429
+
+
+async def test_a_task_is_defined_by_a_form(front):
+    await front.sign_in()
+    fields = {
+        **dict.fromkeys(("description", "overlap", "catchup", "timeout", "start_deadline", "constraints"), ""),
+        "name": "tidy",
+        "when": "cron",
+        "expression": "0 3 * * *",
+        "timezone": "Europe/Zurich",
+        "kind": "process",
+        "command": "sh -c 'echo \"a b\"'",
+        "env": "A=1\nB=two\n\tlines",
+        "labels": "team=ops",
+        "retries": "2",
+        "form_token": await front.form_token(),
+    }
+    response, text = await front.post("/new", fields | {"do": "part"})
+    assert response.status == 200
+    assert "--cron &#39;0 3 * * *&#39;" in text
+    assert front.definition.created == []
+    response, _ = await front.post("/new", fields | {"do": "save"})
+    assert (response.status, response.headers["Location"]) == (303, "/tasks/tidy")
+    (spec,) = front.definition.created
+    assert spec.kind.process.command == ["sh", "-c", 'echo "a b"']
+    assert spec.kind.process.env == {"A": "1", "B": "two\nlines"}
+    assert (spec.schedule.timezone, spec.policies.retries, spec.labels) == ("Europe/Zurich", 2, {"team": "ops"})
+
+
+async def test_what_is_wrong_is_told_and_nothing_is_lost(front):
+    await front.sign_in()
+    fields = {"form_token": await front.form_token(), "as": "yaml", "yaml": "name: x\nshedule: {}\n", "do": "save"}
+    response, text = await front.post("/new", fields)
+    assert response.status == 422
+    assert "the definition:2" in text
+    assert "shedule: {}" in text
+    assert front.definition.created == []
+
+
+# -- what is shown
+
+
+class Active(HTMLParser):
+    """Finds whatever a browser would run, or load from elsewhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.found: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        source = given.get("src", "") or given.get("href", "") or ""
+        ours = source.startswith(("/", "#", "?")) or not source
+        if (tag == "script" and not source.startswith("/static/")) or not ours or "style" in given:
+            self.found.append(f"{tag} {given}")
+        if any(name.startswith("on") for name in given):
+            self.found.append(f"{tag} {given}")
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("state", [RunState.RUNNING, RunState.FAILED], ids=lambda state: state.name)
+async def test_nothing_that_people_or_tasks_say_becomes_part_of_a_page(front, path, state):
+    front.scheduler.state = state
+    await front.sign_in()
+    response, text = await front.get(path)
+    assert response.status == 200, text
+    page = Active()
+    page.feed(text)
+    assert page.found == []
+    assert path == "/new" or "<script>alert(1)</script>" in page.text
+    assert "{{ 7 * 7 }}" in page.text or path == "/new"
+
+
+@pytest.mark.parametrize("name", ["now", "tasks", "tasks/t", "runs", f"runs/{RUN}", "schedule", "nodes"])
+async def test_what_is_sent_to_an_open_page_is_escaped_as_well(front, name):
+    await front.sign_in()
+    async with front.http.get(f"/live/{name}") as stream:
+        sent = await _until(stream, b"\n\n", times=2)
+    assert b"script&gt;alert" in sent
+    assert b"<script>alert" not in sent
+
+
+async def test_a_log_is_sent_as_lines_without_what_steers_terminals(front):
+    front.scheduler.state = RunState.FAILED
+    await front.sign_in()
+    async with front.http.get(f"/live/runs/{RUN}/log") as stream:
+        sent = (await stream.read()).decode()
+    assert '["err", "red"]' in sent
+    assert "event: end" in sent
+    response, text = await front.get(f"/runs/{RUN}/log.txt")
+    assert response.headers["Content-Type"].startswith("text/plain")
+    assert response.headers["Content-Disposition"].startswith("attachment")
+    assert NASTY in text
+
+
+async def test_why_is_asked_about_a_time_in_utc(front):
+    await front.sign_in()
+    assert (await front.get("/tasks/t?at=2026-11-23T08:00"))[0].status == 200
+    assert front.scheduler.explained.at == datetime(2026, 11, 23, 8, tzinfo=UTC)
+    response, text = await front.get("/tasks/t?at=soon")
+    assert response.status == 400
+    assert "is a time such as" in text
+
+
+async def test_a_refusal_is_a_page_that_names_what_is_missing(front):
+    front.scheduler.missing = True
+    await front.sign_in()
+    response, text = await front.get(f"/runs/{RUN}")
+    assert response.status == 404
+    assert "no run &#34;" in text
+    assert "<script>alert" not in text
+
+
+@pytest.mark.parametrize("path", ["/", "/sign-in", "/nothing-there"])
+async def test_every_answer_forbids_what_pages_do_not_need(front, path):
+    await front.sign_in()
+    response, _ = await front.get(path)
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Cache-Control"] == "no-store"
+    if response.status == 200:
+        policy = response.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+
+
+async def test_assets_are_kept_for_ever_and_change_their_address_with_their_content(front):
+    _, text = await front.get("/sign-in")
+    for path in re.findall(r'(?:href|src)="(/static/[^"]+)"', text):
+        response, _ = await front.get(path)
+        assert response.status == 200
+        assert "immutable" in response.headers["Cache-Control"]
+    assert (await front.get("/static/000000000000/app.js"))[0].status == 404
+
+
+async def test_a_server_that_stops_lets_open_pages_go(front):
+    await front.sign_in()
+    async with front.http.get("/live/now") as stream:
+        await _until(stream, b"event: parts")
+        front.stopping = True
+        async with asyncio.timeout(5):
+            await stream.read()
+
+
+async def test_whoever_leaves_a_page_is_not_looked_for_any_more(front):
+    await front.sign_in()
+    async with front.http.get("/live/runs") as stream:
+        await _until(stream, b"event: parts")
+    stream.close()
+
+    async def quiet():
+        before = len(front.scheduler.asked)
+        await asyncio.sleep(1.2)
+        return len(front.scheduler.asked) == before
+
+    assert await eventually(quiet)
+
+
+async def _until(stream, wanted, times=1):
+    got = b""
+    async with asyncio.timeout(10):
+        while got.count(wanted) < times:
+            chunk = await stream.content.readany()
+            assert chunk, got
+            got += chunk
+    return got

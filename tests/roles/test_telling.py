@@ -1,0 +1,178 @@
+"""Messages on their way: to a real server on loopback, signed, within the policy, and no secret in any word."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import ipaddress
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from dts.domain.node_policy import NodePolicy
+from dts.pb.dts.v1 import (
+    ChannelKind,
+    Delivery,
+    SettleDeliveriesResponse,
+    TakeDeliveriesResponse,
+    TaskEvent,
+)
+from dts.roles.scheduler.postman import Postman
+from dts.roles.scheduler.telling import BEGIN_SECONDS, LOOK_SECONDS, Telling
+from dts.runtime.loop import Again
+from dts.runtime.metrics import Metrics
+from support.inbox import receiving
+from support.outbox import SEAL, channel
+
+OPEN = NodePolicy(private_addresses=(ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1")))
+AT = datetime(2026, 3, 1, 2, 30, tzinfo=UTC)
+BODY = json.dumps({"type": "task.failed", "data": {"title": "backup failed", "text": "Run 1: exit_code\n"}})
+
+
+@pytest.fixture
+async def inbox():
+    async with receiving() as inbox:
+        yield inbox
+
+
+async def no_apprise(*_):
+    raise AssertionError
+
+
+def postman(policy=OPEN, apprise=no_apprise):
+    return Postman(SEAL, now=lambda: AT, policy=lambda: policy, apprise=apprise)
+
+
+def delivery(target, name="ops", event=TaskEvent.FAILED, number=1, **fields):
+    to = channel(name, target, **fields)
+    return Delivery(id=f"id-{number}", attempt=1, channel=to, event=event, run_id="run-1", body=BODY)
+
+
+async def test_a_webhook_is_signed_so_that_the_receiver_can_check_it(inbox):
+    assert await postman().send(delivery(f"{inbox.address}/hook/s3cret?x=1")) == ""
+    (arrival,) = inbox.arrivals
+    assert (arrival.path, arrival.body.decode()) == ("/hook/s3cret?x=1", BODY)
+    headers = arrival.headers
+    assert headers["webhook-id"] == "msg_id-1"
+    assert headers["webhook-timestamp"] == str(int(AT.timestamp()))
+    # As a receiver does it, by the text of the convention.
+    signed = b".".join([b"msg_id-1", str(int(AT.timestamp())).encode(), arrival.body])
+    expected = base64.b64encode(hmac.new(b"k" * 32, signed, hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{expected}"
+
+
+@pytest.mark.parametrize(
+    ("event", "path"),
+    [
+        (TaskEvent.STARTED, "/ping/u/start?rid=run-1"),
+        (TaskEvent.SUCCEEDED, "/ping/u?rid=run-1"),
+        (TaskEvent.FAILED, "/ping/u/fail?rid=run-1"),
+    ],
+)
+async def test_a_ping_goes_where_healthchecks_looks_for_it(inbox, event, path):
+    given = delivery(f"{inbox.address}/ping/u", event=event, kind=ChannelKind.PING, tasks=["backup"])
+    assert await postman().send(given) == ""
+    (arrival,) = inbox.arrivals
+    assert arrival.path == path
+    assert "webhook-signature" not in arrival.headers
+
+
+async def test_what_is_refused_is_said_without_the_target(inbox):
+    inbox.status = 410
+    said = await postman().send(delivery(f"{inbox.address}/hook/s3cret"))
+    assert said == "127.0.0.1 answered 410"
+
+
+async def test_a_redirection_is_not_followed(inbox):
+    inbox.status, inbox.location = 302, f"{inbox.address}/elsewhere"
+    assert await postman().send(delivery(f"{inbox.address}/hook")) == "127.0.0.1 answered 302"
+    assert len(inbox.arrivals) == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]"])
+async def test_a_private_address_is_refused_unless_the_policy_opens_it(inbox, host):
+    port = inbox.address.rpartition(":")[2]
+    said = await postman(NodePolicy()).send(delivery(f"http://{host}:{port}/s3cret"))
+    assert "is not a public one (private_addresses)" in said
+    assert "s3cret" not in said
+    assert inbox.arrivals == []
+
+
+async def test_a_host_that_the_policy_leaves_out_is_refused(inbox):
+    policy = NodePolicy(hosts=("*.example.com",), private_addresses=OPEN.private_addresses)
+    said = await postman(policy).send(delivery(f"{inbox.address}/s3cret"))
+    assert "does not allow the host 127.0.0.1" in said
+    assert inbox.arrivals == []
+
+
+class Lender:
+    """An outbox that lends what it is given, once."""
+
+    def __init__(self, *deliveries):
+        self.deliveries = list(deliveries)
+        self.settled = []
+        self.looked = []
+
+    async def take_deliveries(self, message):
+        self.looked.append(message.look_for_late)
+        lent, self.deliveries = self.deliveries[: message.limit], self.deliveries[message.limit :]
+        return TakeDeliveriesResponse(deliveries=lent)
+
+    async def settle_deliveries(self, message):
+        self.settled += [(result.id, result.failure, result.retry_in) for result in message.results]
+        return SettleDeliveriesResponse(given_up=[result.id for result in message.results if result.failure])
+
+
+def telling(lender, *, policy=OPEN, monotonic=lambda: 0.0):
+    return Telling(lender, postman(policy), Metrics(), monotonic=monotonic, rand=lambda: 0.0)
+
+
+async def test_messages_of_a_channel_arrive_in_their_order_and_are_settled(inbox):
+    lender = Lender(*(delivery(f"{inbox.address}/{number}", number=number) for number in range(3)))
+    assert await telling(lender).tell() is None
+    assert inbox.paths == ["/0", "/1", "/2"]
+    assert lender.settled == [(f"id-{number}", "", None) for number in range(3)]
+
+
+async def test_a_channel_that_refuses_is_asked_once_in_a_pass_and_another_goes_on(inbox, caplog):
+    async with receiving() as broken:
+        broken.status = 500
+        lender = Lender(
+            delivery(f"{broken.address}/s3cret", "broken", number=1),
+            delivery(f"{broken.address}/s3cret", "broken", number=2),
+            delivery(f"{inbox.address}/fine", "fine", number=3),
+        )
+        await telling(lender).tell()
+        assert len(broken.arrivals) == 1
+    assert len(inbox.arrivals) == 1
+    failures = {name: failure for name, failure, _ in lender.settled}
+    assert failures == {"id-1": "127.0.0.1 answered 500", "id-2": "127.0.0.1 answered 500", "id-3": ""}
+    assert "a message to the channel broken is given up" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+async def test_what_was_lent_too_long_ago_is_left_to_others(inbox):
+    times = iter([0.0, 1.0, BEGIN_SECONDS + 1])
+    lender = Lender(*(delivery(f"{inbox.address}/{number}", number=number) for number in range(2)))
+    await telling(lender, monotonic=lambda: next(times)).tell()
+    assert inbox.paths == ["/0"]
+    assert len(lender.settled) == 1
+
+
+async def test_a_full_batch_is_followed_by_another_at_once(inbox):
+    lender = Lender(*(delivery(f"{inbox.address}/{number}", number=number) for number in range(51)))
+    duty = telling(lender)
+    assert await duty.tell() is Again.NOW
+    assert await duty.tell() is None
+    assert len(inbox.arrivals) == 51
+
+
+async def test_late_runs_are_looked_for_now_and_then():
+    times = iter([0.0, 1.0, LOOK_SECONDS, LOOK_SECONDS + 1])
+    lender = Lender()
+    duty = telling(lender, monotonic=lambda: next(times))
+    for _ in range(4):
+        await duty.tell()
+    assert lender.looked == [True, False, True, False]

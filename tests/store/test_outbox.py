@@ -1,0 +1,302 @@
+"""The outbox: what is written with an outcome, who is told of it, and that no message is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+
+import pytest
+
+from dts.domain.errors import AlreadyExists, NotFound
+from dts.pb.dts.v1 import (
+    ChannelKind,
+    MaintainRequest,
+    Overlap,
+    QuietHours,
+    Reason,
+    RunState,
+    TaskAction,
+    TaskChange,
+    TaskEvent,
+)
+from support.ledger import NOOP, PROCESS, Ledger, every
+from support.outbox import LEASE, Outbox, channel
+
+MINUTE = timedelta(minutes=1)
+LATER = timedelta(hours=5)
+
+
+@pytest.fixture
+async def ledger(database):
+    ledger = Ledger.on(database)
+    await ledger.node()
+    return ledger
+
+
+@pytest.fixture
+def outbox(ledger):
+    return Outbox(ledger.store)
+
+
+async def ran(ledger, task_id, state=RunState.FAILED, reason=Reason.EXIT_CODE):
+    """One run of a task that ends so."""
+    run_id = await ledger.trigger(task_id)
+    (key,) = [key for key in await ledger.claim() if key[0] == run_id]
+    await ledger.report([key], RunState.RUNNING, Reason.UNSPECIFIED)
+    await ledger.report([key], state, reason, exit_code=3)
+    return run_id
+
+
+async def succeeded(ledger, task_id):
+    return await ran(ledger, task_id, RunState.SUCCEEDED, Reason.OK)
+
+
+async def rows(ledger, *tables):
+    return [await ledger.pool.fetchval(f"SELECT count(*) FROM {table}") for table in tables]
+
+
+async def test_a_failure_is_told_once_then_now_and_then_and_the_recovery_once(ledger, outbox):
+    await ledger.store.channels.add(channel())
+    task = await ledger.task("backup")
+    for _ in range(3):
+        await ran(ledger, task)
+    assert await outbox.hear() == ["failed: backup failed"]
+    await ran(ledger, task)
+    assert await outbox.hear() == []
+    # As if the last word were older than the four hours after which it is said again.
+    await ledger.pool.execute("UPDATE alert SET told_at = told_at - interval '4 hours'")
+    await ran(ledger, task)
+    assert await outbox.hear() == ["failed: backup is still failing"]
+    await succeeded(ledger, task)
+    assert await outbox.hear() == ["recovered: backup has recovered"]
+    await succeeded(ledger, task)
+    assert await outbox.hear() == []
+    assert await rows(ledger, "notice", "alert", "delivery") == [0, 0, 0]
+
+
+async def test_a_success_right_after_a_failure_nobody_has_looked_at_yet_still_tells_both(ledger, outbox):
+    await ledger.store.channels.add(channel())
+    task = await ledger.task("backup")
+    await ran(ledger, task)
+    await succeeded(ledger, task)
+    assert await outbox.hear() == ["failed: backup failed", "recovered: backup has recovered"]
+
+
+async def test_runs_of_tasks_that_nobody_listens_to_leave_nothing(ledger, outbox):
+    await ledger.store.channels.add(channel(tasks=["backup"]))
+    await ledger.store.channels.add(channel("labelled", labels={"team": "db"}))
+    other = await ledger.task("other")
+    await ran(ledger, other)
+    await succeeded(ledger, other)
+    assert await rows(ledger, "notice", "alert", "delivery") == [0, 0, 0]
+    assert await outbox.hear() == []
+
+
+async def test_rules_choose_by_event_name_and_label(ledger, outbox):
+    await ledger.store.channels.add(channel("names", tasks=["backup"]))
+    await ledger.store.channels.add(channel("labels", labels={"team": "db"}))
+    await ledger.store.channels.add(channel("skips", events=[TaskEvent.SKIPPED]))
+    backup, labelled = await ledger.task("backup"), await ledger.task("labelled")
+    await ledger.pool.execute("""UPDATE task SET labels = '{"team": "db", "x": "y"}' WHERE name = 'labelled'""")
+    await ran(ledger, backup)
+    await ran(ledger, labelled)
+    told = [(delivery.channel.channel.name, delivery.event) for delivery in await outbox.take()]
+    assert sorted(told) == [("labels", TaskEvent.FAILED), ("names", TaskEvent.FAILED)]
+
+
+async def test_a_skipped_tick_is_told_and_ends_without_a_word(ledger, outbox):
+    await ledger.store.channels.add(channel(events=[TaskEvent.SKIPPED, TaskEvent.RECOVERED]))
+    task = await ledger.task("backup")
+    await ledger.trigger(task)
+    (key,) = await ledger.claim()
+    await ledger.trigger(task, Overlap.SKIP)
+    assert await ledger.claim() == []
+    assert await outbox.hear() == ["skipped: backup was skipped"]
+    await ledger.report([key])
+    assert await outbox.hear() == []
+    assert await rows(ledger, "alert") == [0]
+
+
+async def test_ticks_that_passed_while_nothing_could_run_are_told_as_missed_with_their_number(ledger, outbox):
+    await ledger.store.channels.add(channel())
+    task = await ledger.task("backup", every(60), catchup=1)
+    await ledger.rewind(task, await ledger.now() - 10 * MINUTE)
+    await ledger.materialise()
+    (delivery,) = await outbox.take()
+    assert '"missed' in delivery.body.replace("task.", "")
+    assert " ticks from " in delivery.body
+
+
+async def test_a_paused_task_misses_nothing(ledger, outbox):
+    await ledger.store.channels.add(channel(events=[TaskEvent.SKIPPED, TaskEvent.MISSED]))
+    task = await ledger.task("backup", every(60))
+    await ledger.change(TaskChange(action=TaskAction.PAUSE, task_id=task))
+    await ledger.rewind(task, await ledger.now() - 10 * MINUTE)
+    await ledger.change(TaskChange(action=TaskAction.RESUME, task_id=task))
+    assert await rows(ledger, "run_history WHERE reason = 'skipped_paused'") == [1]
+    assert await outbox.hear() == []
+
+
+async def test_a_run_that_no_node_takes_is_late_once_and_fails_at_its_deadline(ledger, outbox):
+    await ledger.store.channels.add(channel())
+    task = await ledger.task("backup", kind=PROCESS)
+    await ledger.trigger(task)
+    now = await ledger.now()
+    assert await outbox.hear(now + MINUTE / 2) == []
+    assert await outbox.hear(now + 2 * MINUTE) == ["late: backup is late"]
+    assert await outbox.hear(now + 3 * MINUTE) == []
+    await ledger.sweep(now + 6 * MINUTE)
+    assert await outbox.hear(now + 6 * MINUTE) == ["failed: backup failed"]
+
+
+async def test_a_run_that_goes_on_is_stuck_once_and_others_that_succeed_do_not_end_that(ledger, outbox):
+    await ledger.store.channels.add(channel(stuck_after=timedelta(minutes=10)))
+    task = await ledger.task("backup", overlap=Overlap.ALLOW)
+    await ledger.trigger(task)
+    (stuck,) = await ledger.claim()
+    await ledger.report([stuck], RunState.RUNNING, Reason.UNSPECIFIED)
+    now = await ledger.now() + 11 * MINUTE
+    assert await outbox.hear(now) == ["stuck: backup does not come to an end"]
+    await succeeded(ledger, task)
+    assert await outbox.hear(now + MINUTE) == []
+    await ledger.report([stuck])
+    assert await outbox.hear(now + 2 * MINUTE) == ["recovered: backup has recovered"]
+
+
+async def test_a_node_that_is_lost_is_told_with_what_it_ran(ledger, outbox):
+    await ledger.store.channels.add(channel())
+    task = await ledger.task("backup", on_node_loss=2)
+    await ledger.trigger(task)
+    await ledger.report(await ledger.claim(), RunState.RUNNING, Reason.UNSPECIFIED)
+    now = await ledger.now()
+    await ledger.sweep(now + MINUTE)
+    await ledger.sweep(now + 2 * MINUTE)
+    (delivery,) = await outbox.take()
+    assert "node_lost" in delivery.body
+
+
+async def test_a_ping_hears_every_start_and_end_of_its_task_in_order(ledger, outbox):
+    await ledger.store.channels.add(channel(kind=ChannelKind.PING, tasks=["backup"]))
+    task = await ledger.task("backup")
+    await succeeded(ledger, task)
+    await ran(ledger, task)
+    starts, ends = await outbox.take(), await outbox.take()
+    assert [delivery.event for delivery in starts] == [TaskEvent.STARTED, TaskEvent.STARTED]
+    assert ends == []  # the start of a run is to arrive before its end
+    await outbox.settle(starts)
+    ends = await outbox.take()
+    assert [delivery.event for delivery in ends] == [TaskEvent.SUCCEEDED, TaskEvent.FAILED]
+    assert [delivery.run_id for delivery in ends] == [delivery.run_id for delivery in starts]
+
+
+async def test_what_was_lent_and_not_settled_is_lent_again_with_the_same_id(ledger, outbox):
+    await ledger.store.channels.add(channel())
+    await ran(ledger, await ledger.task("backup"))
+    now = await ledger.now()
+    (first,) = await outbox.take(now)
+    assert await outbox.take(now + LEASE - timedelta(seconds=1)) == []
+    (second,) = await outbox.take(now + LEASE)
+    assert (second.id, second.body, second.attempt) == (first.id, first.body, first.attempt + 1)
+    # The first sender comes back: what it says of its own try no longer counts, unless the message arrived.
+    await outbox.settle([first], "no answer", retry_in=LATER, now=now + LEASE)
+    assert await rows(ledger, "delivery") == [1]
+    await outbox.settle([first])
+    assert await rows(ledger, "delivery") == [0]
+
+
+async def test_what_does_not_arrive_is_tried_later_and_given_up_after_a_day_with_a_visible_word(ledger, outbox):
+    await ledger.store.channels.add(channel())
+    await ran(ledger, await ledger.task("backup"))
+    now = await ledger.now()
+    taken = await outbox.take(now)
+    assert await outbox.settle(taken, "h answered 503", retry_in=MINUTE, now=now) == []
+    assert await outbox.take(now + MINUTE / 2) == []
+    taken = await outbox.take(now + 24 * 60 * MINUTE)
+    assert await outbox.settle(taken, "h answered 503", retry_in=MINUTE, now=now + 24 * 60 * MINUTE) == [taken[0].id]
+    (listed,) = await ledger.store.channels.all()
+    assert (listed.failure, listed.given_up, listed.waiting) == ("h answered 503", 1, 0)
+    assert listed.delivered_at is None
+
+
+async def test_replicas_that_look_at_once_tell_everything_once(ledger, outbox):
+    await ledger.store.channels.add(channel(events=[TaskEvent.FAILED]))
+    tasks = [await ledger.task(f"t{number}", kind=NOOP) for number in range(20)]
+    for task in tasks:
+        await ledger.trigger(task)
+    await ledger.report(await ledger.claim(), RunState.FAILED, Reason.EXIT_CODE, exit_code=1)
+    heard = [word for words in await asyncio.gather(*(outbox.hear() for _ in range(5))) for word in words]
+    heard += await outbox.hear()
+    assert sorted(heard) == sorted(f"failed: t{number} failed" for number in range(20))
+
+
+async def test_in_quiet_hours_a_message_waits_for_their_end(ledger, outbox):
+    now = await ledger.now()
+    quiet = QuietHours(start=f"{now:%H:%M}", end=f"{now + 60 * MINUTE:%H:%M}", zone="UTC")
+    await ledger.store.channels.add(channel(quiet=quiet))
+    await ran(ledger, await ledger.task("backup"))
+    assert await outbox.hear(now) == []
+    assert await outbox.hear(now + 60 * MINUTE) == ["failed: backup failed"]
+
+
+async def test_what_waited_for_the_end_of_quiet_hours_comes_in_one_message(ledger, outbox):
+    now = await ledger.now()
+    quiet = QuietHours(start=f"{now:%H:%M}", end=f"{now + 60 * MINUTE:%H:%M}", zone="UTC")
+    await ledger.store.channels.add(channel(quiet=quiet))
+    for name in ("a", "b", "c"):
+        await ran(ledger, await ledger.task(name))
+    assert await outbox.hear(now) == []
+    assert await outbox.hear(now + 60 * MINUTE) == ["channel.digest: dts: 3 messages"]
+    assert await rows(ledger, "delivery") == [0]
+
+
+async def test_a_digest_gathers_and_one_message_alone_stays_what_it_is(ledger, outbox):
+    await ledger.store.channels.add(channel(digest_every=60 * MINUTE))
+    now = await ledger.now()
+    for name in ("a", "b"):
+        await ran(ledger, await ledger.task(name))
+    assert await outbox.hear(now) == []
+    (digest,) = await outbox.take(now + 60 * MINUTE)
+    assert [one["data"]["task"] for one in json.loads(digest.body)["data"]["messages"]] == ["a", "b"]
+    (again,) = await outbox.take(now + 60 * MINUTE + LEASE)
+    assert (again.id, again.body) == (digest.id, digest.body)
+    await outbox.settle([again])
+    await ran(ledger, await ledger.task("c"))
+    later = now + 60 * MINUTE
+    assert await outbox.hear(later) == []
+    assert await outbox.hear(later + 60 * MINUTE) == ["failed: c failed"]
+
+
+async def test_a_channel_that_is_deleted_takes_its_messages_along(ledger, outbox):
+    await ledger.store.channels.add(channel())
+    await ran(ledger, await ledger.task("backup"))
+    await outbox.take()
+    await ran(ledger, await ledger.task("other"))
+    dropped = await ledger.store.channels.drop("ops")
+    assert dropped.waiting == 1
+    assert await rows(ledger, "channel", "notice", "alert", "delivery") == [0, 0, 0, 0]
+    assert await outbox.hear() == []
+    with pytest.raises(NotFound):
+        await ledger.store.channels.drop("ops")
+
+
+async def test_a_deleted_task_leaves_no_alert(ledger, outbox):
+    await ledger.store.channels.add(channel())
+    kept, gone = await ledger.task("kept"), await ledger.task("gone")
+    for task in (kept, gone):
+        await ran(ledger, task)
+    await outbox.hear()
+    await ledger.change(TaskChange(action=TaskAction.DELETE, task_id=gone))
+    await ledger.store.upkeep.maintain(MaintainRequest())
+    assert [str(row["task_id"]) for row in await ledger.pool.fetch("SELECT task_id FROM alert")] == [kept]
+
+
+async def test_a_name_stands_for_one_channel_and_a_lost_answer_may_be_asked_for_again(ledger):
+    made = channel()
+    for _ in range(2):
+        assert (await ledger.store.channels.add(made)).id == made.channel.id
+    with pytest.raises(AlreadyExists):
+        await ledger.store.channels.add(channel())
+    found = await ledger.store.channels.find(made.channel.id)
+    assert found.sealed == made.sealed
+    assert "127.0.0.1:9" not in str(await ledger.store.channels.all())
