@@ -23,7 +23,7 @@ async def test_a_command_runs_in_the_replica_on_the_node_that_has_it(stack, lab)
     script = 'echo "$COLOUR on $DTS_NODE in $(cat /etc/hostname)"; exit 7'
     await well(stack, "task", "create", "vacuum", "--exec", "service/shop_db", "--", "bash", "-c", script)
     run, log = await ran(stack, "vacuum")
-    assert (run["node"], run["reason"], run["exit_code"]) == ("n3", "exit_code", 7)
+    assert (run["node"], run["reason"], run["exit_code"]) == ("n3", "exit_code", 7), run
     container = lab.nodes[2].docker("ps", "--quiet", "--filter", "name=shop_db").strip()
     assert log == f"blue on n3 in {container}\n"
 
@@ -32,7 +32,7 @@ async def test_a_command_runs_in_the_replica_on_the_node_that_has_it(stack, lab)
         *("--constraint-add", "node.hostname==n2", "shop_db"),
     )
     run, log = await ran(stack, "vacuum")
-    assert (run["node"], log.split()[2]) == ("n2", "n2")
+    assert (run["node"], log.split()[2]) == ("n2", "n2"), run
 
 
 async def test_all_replicas_of_a_node_run_it_and_each_line_says_where(stack, lab):
@@ -40,7 +40,7 @@ async def test_all_replicas_of_a_node_run_it_and_each_line_says_where(stack, lab
     options = ("--exec", "service/shop_web", "--replicas", "all")
     await well(stack, "task", "create", "reload", *options, "--", "bash", "-c", "echo $HOSTNAME")
     run, log = await ran(stack, "reload")
-    assert (run["node"], run["state"]) == ("n2", "succeeded")
+    assert (run["node"], run["state"]) == ("n2", "succeeded"), run
     containers = lab.nodes[1].docker("ps", "--filter", "name=shop_web", "--format", "{{.Names}} {{.ID}}").splitlines()
     assert sorted(log.splitlines()) == sorted(line.replace(" ", "| ") for line in containers)
     assert len(containers) == 2
@@ -50,12 +50,12 @@ async def test_a_service_that_runs_nowhere_is_told_node_by_node(stack):
     options = ("--exec", "service/nobody", "--start-deadline", "3s")
     await well(stack, "task", "create", "lost", *options, "--", "true")
     run, _ = await ran(stack, "lost")
-    assert (run["state"], run["reason"]) == ("failed", "no_node")
+    assert (run["state"], run["reason"]) == ("failed", "no_node"), run
     assert "3 nodes: 3 have no container of the service nobody" in run["message"]
 
 
 async def test_nobody_gets_into_the_containers_of_dts(stack):
     await well(stack, "task", "create", "thief", "--exec", "service/dts_postgres", "--", "cat", "/run/secrets/x")
     run, _ = await ran(stack, "thief")
-    assert run["reason"] == "policy_denied"
+    assert run["reason"] == "policy_denied", run
     assert "does not allow a command in dts_postgres" in run["message"]

@@ -60,7 +60,7 @@ constraints: [node.hostname==n2]
 """
     await well(stack, "apply", "-f", "-", given=document)
     run, log = await ran(stack, "oneshot")
-    assert (run["state"], run["reason"], run["attempts"][-1]["exit_code"]) == ("failed", "exit_code", 3)
+    assert (run["state"], run["reason"], run["attempts"][-1]["exit_code"]) == ("failed", "exit_code", 3), run
     assert "s3cret configured" in log
     await eventually(lambda: "dts-" not in services(lab), within=20)
 
@@ -83,18 +83,18 @@ async def test_a_service_in_the_network_of_the_machine_is_not_copied(stack, lab)
     lab.manager.docker("service", "create", *options, BASE, "true")
     await well(stack, "task", "create", "near", "--service", "nearby", "--", "true")
     run, _ = await ran(stack, "near")
-    assert (run["state"], run["reason"]) == ("failed", "policy_denied")
-    assert run["message"] == "the policy of node n1 does not allow the network of the machine (host_network)"
+    assert (run["state"], run["reason"]) == ("failed", "policy_denied"), run
+    assert run["message"] == "the policy of node n1 does not allow the network of the machine (host_network)", run
     assert "dts-" not in services(lab)
 
 
 async def test_what_the_swarm_lacks_is_named(stack):
     await well(stack, "task", "create", "no-secret", "--swarm", "--image", BASE, "--secret", "nowhere", "--", "true")
     run, _ = await ran(stack, "no-secret")
-    assert (run["state"], run["message"]) == ("failed", "the Swarm has no secret nowhere")
+    assert (run["state"], run["message"]) == ("failed", "the Swarm has no secret nowhere"), run
     await well(stack, "task", "create", "no-service", "--service", "nobody", "--", "true")
     run, _ = await ran(stack, "no-service")
-    assert run["state"] == "failed"
+    assert run["state"] == "failed", run
     assert "nobody" in run["message"]
 
 
@@ -102,14 +102,14 @@ async def test_a_tag_is_resolved_once_for_all_nodes(stack, lab):
     await well(stack, "task", "create", "tagged", "--swarm", "--image", BASE, "--", "true")
     run, _ = await ran(stack, "tagged")
     known = lab.manager.docker("image", "inspect", "--format", "{{index .RepoDigests 0}}", BASE).strip()
-    assert run["attempts"][0]["image_digest"] == known.partition("@")[2]
+    assert run["attempts"][0]["image_digest"] == known.partition("@")[2], run
 
 
 async def test_a_service_that_no_node_takes_says_so_at_its_start_deadline(stack, lab):
     options = ("--swarm", "--image", BASE, "--constraint", "node.labels.gpu==yes", "--start-deadline", "5s")
     await well(stack, "task", "create", "homeless", *options, "--", "true")
     run, _ = await ran(stack, "homeless")
-    assert (run["state"], run["reason"]) == ("failed", "no_node")
+    assert (run["state"], run["reason"]) == ("failed", "no_node"), run
     assert "no suitable node" in run["message"]
     await eventually(lambda: "dts-" not in services(lab), within=20)
 
@@ -126,7 +126,7 @@ async def test_a_service_is_stopped_when_its_run_is_cancelled(stack, lab):
     await well(stack, "run", "cancel", run_id)
     await stack.system.dts("run", "wait", run_id)
     run = json.loads(await well(stack, "run", "show", run_id, "-o", "json"))
-    assert (run["state"], run["attempts"][-1]["exit_code"]) == ("cancelled", 7)
+    assert (run["state"], run["attempts"][-1]["exit_code"]) == ("cancelled", 7), run
     assert "bye" in await well(stack, "run", "logs", run_id)
     await eventually(lambda: "dts-" not in services(lab), within=20)
 

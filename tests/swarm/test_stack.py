@@ -42,6 +42,6 @@ async def test_a_constraint_is_kept_and_the_true_exit_code_reported(stack):
     run_id = (await well(stack, "task", "trigger", "pinned")).strip()
     assert (await stack.system.dts("run", "wait", run_id)).code == 1
     run = await said(stack, "run", "show", run_id)
-    assert (run["state"], run["exit_code"], run["node"]) == ("failed", 3, "n3")
+    assert (run["state"], run["exit_code"], run["node"]) == ("failed", 3, "n3"), run
     assert "here is n3" in await well(stack, "run", "logs", run_id)
     await well(stack, "task", "delete", "pinned", "--yes")

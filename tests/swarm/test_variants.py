@@ -46,7 +46,7 @@ async def test_certificates_are_renewed_by_a_deployment_with_a_new_suffix(stack,
     lab.manager.docker("secret", "rm", "dts_tls_ca", *(f"dts_tls_{role}" for role in ROLES))
     assert stack.all_well(), stack.what_is_wrong()
     run, _ = await ran(stack, "before")
-    assert run["state"] == "succeeded"
+    assert run["state"] == "succeeded", run
 
 
 async def test_a_stack_becomes_compact_and_keeps_what_it_knows(stack, lab):
@@ -69,4 +69,4 @@ async def test_a_stack_becomes_compact_and_keeps_what_it_knows(stack, lab):
     assert running == {"postgres", "gateway", "executor"} < set(SERVICES)
     assert "kept" in {task["name"] for task in json.loads(await well(stack, "task", "list", "-o", "json"))}
     run, _ = await ran(stack, "kept")
-    assert run["state"] == "succeeded"
+    assert run["state"] == "succeeded", run
