@@ -1,4 +1,4 @@
-"""What becomes of due runs: the decision inside a claim, as values.
+"""What becomes of due runs: the decision inside a claim.
 
 The store locks a batch of pending runs, asks `decide`, and writes the answer in the same transaction.
 """
@@ -6,13 +6,25 @@ The store locks a batch of pending runs, asks `decide`, and writes the answer in
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
-from dts.domain.placement import Crowd, Fleet, Need, Refusal, Room, choose, refusal
-from dts.domain.policies import Effective
-from dts.pb.dts.v1 import Node, Overlap, Reason, RunState
+from dts.domain.placement import Refusal, Room, choose, refusal
+from dts.domain.verdicts import (
+    Assign,
+    Candidate,
+    Defer,
+    End,
+    FanOut,
+    Holder,
+    Leave,
+    MakeRoom,
+    Place,
+    Queue,
+    Situation,
+    Verdicts,
+)
+from dts.pb.dts.v1 import Overlap, Reason, RunState
 
 PLACE_AGAIN = timedelta(seconds=1)
 """When a run that no node can take is looked at again."""
@@ -20,151 +32,8 @@ PLACE_AGAIN = timedelta(seconds=1)
 GROUP_AGAIN = timedelta(milliseconds=500)
 """When a run whose group is full is looked at again."""
 
-
-Place = tuple[UUID, str]
-"""A task, and the node whose runs of it share places; no node where all share them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A pending run that a claim has locked.
-
-    overlap: the policy that applies, a request's own included.
-    locked: nobody else decides on the runs of its task (and group) at this moment.
-    last_node: where its previous attempt ran; another one is preferred.
-    meant_for: the node that an earlier claim left it to.
-    pinned: the node that alone may have it; empty: any. Places are places on that node.
-    """
-
-    run_id: UUID
-    task_id: UUID
-    not_before: datetime
-    start_by: datetime
-    overlap: Overlap
-    policies: Effective
-    need: Need
-    slot: int | None = None
-    group_slot: int | None = None
-    serial: bool = False
-    locked: bool = True
-    from_backfill: bool = False
-    last_node: str = ""
-    meant_for: str | None = None
-    pinned: str = ""
-
-    @property
-    def place(self) -> Place:
-        """Whose places it needs one of."""
-        return self.task_id, self.pinned
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """A live run that holds a place of its task."""
-
-    run_id: UUID
-    slot: int
-    state: RunState
-    recalled: bool
-
-
-@dataclass(slots=True)
-class Queue:
-    """The runs of a task that wait for their turn; `newest` is the last that came."""
-
-    length: int = 0
-    newest: UUID | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Assign:
-    """Give it to a node, in these places."""
-
-    candidate: Candidate
-    node_id: str
-    slot: int | None
-    group_slot: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Defer:
-    """Look again at `claim_at`; None: when its turn comes."""
-
-    run_id: UUID
-    claim_at: datetime | None
-    message: str
-    blocked_by: UUID | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """Leave it to the replica that has this node."""
-
-    run_id: UUID
-    node_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class FanOut:
-    """Every one of these nodes has a run of its own."""
-
-    run_id: UUID
-    nodes: list[Node]
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """It is over without having started."""
-
-    run_id: UUID
-    state: RunState
-    reason: Reason
-    message: str
-    blocked_by: UUID | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MakeRoom:
-    """Stop a live run, because a later one takes its place."""
-
-    run_id: UUID
-    kill: bool
-
-
-@dataclass(slots=True)
-class Verdicts:
-    """All that a claim decided."""
-
-    assign: list[Assign] = field(default_factory=list)
-    defer: list[Defer] = field(default_factory=list)
-    leave: list[Leave] = field(default_factory=list)
-    fan_out: list[FanOut] = field(default_factory=list)
-    end: list[End] = field(default_factory=list)
-    make_room: list[MakeRoom] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """What stands around the candidates; updated as verdicts are reached.
-
-    lead: runs that start within this time are claimed ahead.
-    here, elsewhere: the nodes of the rooms, and those that other replicas have.
-    live: how many live runs tasks that are to be spread have, by task and node.
-    """
-
-    now: datetime
-    lead: timedelta
-    rooms: list[Room]
-    holders: dict[Place, list[Holder]]
-    queues: dict[Place, Queue]
-    groups: dict[str, set[int]]
-    here: Fleet = field(default_factory=lambda: Fleet([]))
-    elsewhere: Fleet = field(default_factory=lambda: Fleet([]))
-    live: dict[UUID, dict[str, int]] = field(default_factory=dict)
-
-    def crowd(self, task_id: UUID) -> Crowd:
-        """Where the live runs of a task are."""
-        return Crowd([*self.here.nodes, *self.elsewhere.nodes], self.live.get(task_id, {}))
+ELDER_AGAIN = timedelta(milliseconds=50)
+"""When a run that may not overtake an elder one, which somebody else is about to take, is looked at again."""
 
 
 def decide(candidates: list[Candidate], situation: Situation) -> Verdicts:
@@ -172,9 +41,26 @@ def decide(candidates: list[Candidate], situation: Situation) -> Verdicts:
     verdicts = Verdicts()
     # A tick that was put off to its instant can be claimed at the same moment as the next one is ahead of its own.
     for candidate in sorted(candidates, key=lambda candidate: candidate.not_before):
-        if candidate.locked:
+        if candidate.locked and not _elder_first(candidate, situation, verdicts):
             _decide_one(candidate, situation, verdicts)
     return verdicts
+
+
+def _elder_first(candidate: Candidate, situation: Situation, verdicts: Verdicts) -> bool:
+    """Whether it comes after an elder run of its place, which is pending too.
+
+    Ahead of its instant it overtakes none: it would hold the place at the instant of the elder one, and be what blocks
+    it. From its instant on it gives way only to one that somebody is about to take, and is looked at again at once.
+    """
+    elder_at = situation.elders.get(candidate.place, candidate.elder_claim_at)
+    if elder_at is None or candidate.slot is not None:
+        return False
+    at_hand = situation.now + situation.lead
+    if candidate.not_before <= situation.now or candidate.overlap is Overlap.ALLOW:
+        return elder_at <= at_hand
+    again = min(max(elder_at, at_hand + ELDER_AGAIN), candidate.not_before + situation.lead)
+    verdicts.defer.append(Defer(candidate.run_id, again, ""))
+    return True
 
 
 def _decide_one(candidate: Candidate, situation: Situation, verdicts: Verdicts) -> None:
@@ -191,15 +77,17 @@ def _decide_one(candidate: Candidate, situation: Situation, verdicts: Verdicts) 
     group_slot = _free_group_slot(candidate, situation.groups)
     if group_slot is None and candidate.policies.group:
         message = f"group {candidate.policies.group} is full: {candidate.policies.group_limit} runs are live"
-        verdicts.defer.append(Defer(candidate.run_id, situation.now + situation.lead + GROUP_AGAIN, message))
+        _put_off(candidate, GROUP_AGAIN, message, situation, verdicts)
         return
     if there := _node_elsewhere(candidate, situation):
         _count(candidate, there, situation)
         verdicts.leave.append(Leave(candidate.run_id, there))
+        if candidate.serial and candidate.slot is None:
+            situation.elders.setdefault(candidate.place, situation.now + situation.lead)
         return
     room = _room(candidate, situation)
     if isinstance(room, Refusal):
-        verdicts.defer.append(Defer(candidate.run_id, situation.now + situation.lead + PLACE_AGAIN, room.message))
+        _put_off(candidate, PLACE_AGAIN, room.message, situation, verdicts)
         return
     room.take(candidate.need)
     _hold(candidate, slot, group_slot, situation)
@@ -214,7 +102,15 @@ def _fan_out(candidate: Candidate, situation: Situation, verdicts: Verdicts) -> 
         verdicts.fan_out.append(FanOut(candidate.run_id, sorted(nodes, key=lambda node: node.id)))
         return
     words = refusal(candidate.need, situation.rooms, situation.elsewhere.nodes)
-    verdicts.defer.append(Defer(candidate.run_id, situation.now + situation.lead + PLACE_AGAIN, words))
+    _put_off(candidate, PLACE_AGAIN, words, situation, verdicts)
+
+
+def _put_off(candidate: Candidate, pause: timedelta, message: str, situation: Situation, verdicts: Verdicts) -> None:
+    """It is looked at again after the pause, for want of something that others of its task would want, too."""
+    again = situation.now + situation.lead + pause
+    verdicts.defer.append(Defer(candidate.run_id, again, message))
+    if candidate.serial and candidate.slot is None:
+        situation.elders.setdefault(candidate.place, again)
 
 
 def _count(candidate: Candidate, node_id: str, situation: Situation) -> None:

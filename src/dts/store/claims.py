@@ -9,7 +9,11 @@ from uuid import UUID
 
 import asyncpg
 
-from dts.domain.claim import (
+from dts.domain.claim import decide
+from dts.domain.definition import Definition
+from dts.domain.ids import node_run_id
+from dts.domain.placement import Fleet, Room
+from dts.domain.verdicts import (
     Assign,
     Candidate,
     Defer,
@@ -22,11 +26,7 @@ from dts.domain.claim import (
     Queue,
     Situation,
     Verdicts,
-    decide,
 )
-from dts.domain.definition import Definition
-from dts.domain.ids import node_run_id
-from dts.domain.placement import Fleet, Room
 from dts.pb.dts.v1 import ClaimRequest, ClaimResponse, Node, NodeOffer, NodeState, Overlap, Reason, RunState
 from dts.store.assignments import NodeWork, gather, settled_digest
 from dts.store.definitions import Definitions
@@ -194,6 +194,7 @@ def _candidate(row: asyncpg.Record, known: dict[tuple[UUID, int], Definition]) -
         last_node=row["node_id"] or "",
         meant_for=row["meant_for"],
         pinned=row["pinned"],
+        elder_claim_at=row["elder_claim_at"],
     )
 
 

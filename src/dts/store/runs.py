@@ -9,10 +9,10 @@ from uuid import UUID
 
 import asyncpg
 
-from dts.domain.claim import End
 from dts.domain.errors import FailedPrecondition, InvalidArgument, NotFound
 from dts.domain.ids import parse_id
 from dts.domain.runs import FINAL
+from dts.domain.verdicts import End
 from dts.pb.dts.v1 import (
     FindDurationsRequest,
     FindTickRequest,

@@ -8,9 +8,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import asyncpg
 
-from dts.domain.claim import End
 from dts.domain.definition import Definition
 from dts.domain.runs import Outcome, after_attempt
+from dts.domain.verdicts import End
 from dts.pb.dts.v1 import (
     Attempt,
     DescribeDatabaseResponse,

@@ -3,7 +3,8 @@
 -- name: claim_candidates (weightless, lead, batch, now, nodes)
 -- What is meant for a node of another replica is left to that for a moment; what is for that node alone, for good.
 -- The materialised step keeps the limit: joined directly, a nested loop can lock more rows than it says.
--- locked: nobody else decides on the task, and no elder run of it is about to be taken by another claim: it comes first.
+-- locked: nobody else decides on the task.
+-- elder_claim_at: when an elder run of it, which is pending too and comes first, can be claimed by whoever looks then.
 -- Elders are found by their task. `coalesce` keeps the planner from the index of all that is due, which without fresh
 -- statistics looks as good and is read from end to end for each candidate.
 WITH due AS MATERIALIZED (
@@ -29,14 +30,15 @@ SELECT
     NOT serial OR (
         pg_try_advisory_xact_lock(hashtextextended(task_id::text, 0))
         AND (group_name IS NULL OR pg_try_advisory_xact_lock(hashtextextended(group_name, 1)))
-        AND (slot IS NOT NULL OR NOT EXISTS (
-            SELECT FROM run elder
-            WHERE elder.task_id = due.task_id AND elder.pinned = due.pinned AND elder.scheduled_at < due.scheduled_at
-                AND elder.state = 'pending' AND elder.slot IS NULL
-                AND coalesce(elder.claim_at, 'infinity') <= coalesce($4::timestamptz, now()) + $2::interval
-                AND elder.id NOT IN (SELECT id FROM due)
-        ))
-    ) AS locked
+    ) AS locked,
+    CASE WHEN serial AND slot IS NULL THEN (
+        SELECT elder.claim_at FROM run elder
+        WHERE elder.task_id = due.task_id AND elder.pinned = due.pinned AND elder.scheduled_at < due.scheduled_at
+            AND elder.state = 'pending' AND elder.slot IS NULL AND coalesce(elder.claim_at, 'infinity') < 'infinity'
+            AND elder.not_before <= coalesce($4::timestamptz, now()) + $2::interval
+            AND elder.id NOT IN (SELECT id FROM due)
+        LIMIT 1
+    ) END AS elder_claim_at
 FROM due;
 
 -- name: next_claim (now)
