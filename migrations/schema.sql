@@ -147,7 +147,9 @@ CREATE TABLE public.node (
     left_at timestamp with time zone,
     lease_until timestamp with time zone NOT NULL,
     last_seen_at timestamp with time zone NOT NULL,
-    registered_at timestamp with time zone NOT NULL
+    registered_at timestamp with time zone NOT NULL,
+    process uuid,
+    connection bigint DEFAULT 0 NOT NULL
 );
 
 CREATE TABLE public.node_target (

@@ -75,6 +75,11 @@ async def test_a_node_that_cannot_be_is_refused_by_its_field(strange, field):
         await attached(AttachRequest(hello=Hello(node=strange)))
 
 
+async def test_a_process_that_cannot_be_is_refused():
+    with pytest.raises(InvalidArgument, match=r"hello\.process"):
+        await attached(AttachRequest(hello=Hello(node=node(), process="x")))
+
+
 def test_of_targets_those_are_taken_that_can_be():
     told = Targets(names=["container/\0", "x" * 256, *(f"container/{number}" for number in range(3000))])
     assert possible_targets(told) == Targets(names=[f"container/{number}" for number in range(2000)])

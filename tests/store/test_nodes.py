@@ -57,6 +57,31 @@ async def hello(ledger: Ledger, held: dict[Key, int], *, name: str = "alpha") ->
     return await ledger.store.nodes.register(RegisterNodeRequest(hello=message, lease=LEASE))
 
 
+async def connects(ledger: Ledger, process: UUID, number: int) -> str:
+    """A Hello of a process over one of its connections arrives; answers with the incarnation."""
+    node = Node(id="alpha", hostname="alpha", incarnation=str(uuid4()), kinds=["process"])
+    message = Hello(node=node, process=str(process), connection=number)
+    await ledger.store.nodes.register(RegisterNodeRequest(hello=message, lease=LEASE))
+    return node.incarnation
+
+
+async def test_a_hello_of_an_elder_connection_does_not_take_the_place_of_a_younger_one(ledger):
+    """A scheduler that was frozen reads it long after the executor has given it up."""
+    process = uuid4()
+    ledger.nodes["alpha"] = await connects(ledger, process, 2)
+    with pytest.raises(FailedPrecondition, match="younger connection"):
+        await connects(ledger, process, 1)
+    assert (await beat(ledger)).renewed == ["alpha"]
+    await connects(ledger, process, 3)
+    assert (await beat(ledger)).renewed == []
+
+
+async def test_connections_of_another_process_are_counted_anew(ledger):
+    await connects(ledger, uuid4(), 7)
+    ledger.nodes["alpha"] = await connects(ledger, uuid4(), 1)
+    assert (await beat(ledger)).renewed == ["alpha"]
+
+
 async def beat(
     ledger: Ledger, name: str = "alpha", *, leaving: bool = False, incarnation: str = ""
 ) -> RenewLeasesResponse:

@@ -10,7 +10,8 @@ from uuid import UUID
 import asyncpg
 
 from dts.domain.columns import pack_keys, unpack, unpack_keys
-from dts.domain.errors import InvalidArgument, NotFound
+from dts.domain.errors import FailedPrecondition, InvalidArgument, NotFound
+from dts.domain.ids import parse_id
 from dts.pb.dts.v1 import (
     Capacity,
     FindOverdueRequest,
@@ -65,11 +66,12 @@ class NodeStore:
         hello = request.hello or Hello()
         if hello.node is None or not hello.node.id:
             raise InvalidArgument.of("hello.node", "node.missing", "says who the node is: it needs an id")
-        held = _held(hello)
+        held, process = _held(hello), _process(hello)
         lease = request.lease or timedelta(0)
 
         async def work(connection: Connection) -> RegisterNodeResponse:
-            return await self._register(connection, hello.node or Node(), held, lease)
+            await _check_age(connection, hello.node or Node(), process, hello.connection)
+            return await self._register(connection, hello, process, held, lease)
 
         return await in_transaction(self._pool, work)
 
@@ -158,11 +160,17 @@ class NodeStore:
         ]
 
     async def _register(
-        self, connection: Connection, node: Node, held: Mapping[Key, int], lease: timedelta
+        self,
+        connection: Connection,
+        hello: Hello,
+        process: UUID | None,
+        held: Mapping[Key, int],
+        lease: timedelta,
     ) -> RegisterNodeResponse:
-        await connection.execute(sql("lock_node"), node.id)
+        node = hello.node or Node()
         (stored,) = await connection.fetch(
-            sql("register_node"), node.id, node.hostname, node.incarnation, bytes(node), lease
+            *(sql("register_node"), node.id, node.hostname, node.incarnation, bytes(node), lease),
+            *(process, hello.connection),
         )
         now: datetime = stored["now"]
         rows = await connection.fetch(sql("runs_on_node"), node.id)
@@ -202,6 +210,18 @@ class NodeStore:
             )
             for row in rows
         ]
+
+
+async def _check_age(connection: Connection, node: Node, process: UUID | None, number: int) -> None:
+    """Locks the node. A scheduler that was frozen may read what an executor said long ago, and has given up since."""
+    known = await connection.fetchrow(sql("lock_node"), node.id)
+    if known is not None and process is not None and known["process"] == process and known["connection"] > number:
+        raise FailedPrecondition("a younger connection of this node has taken its place", code="node.displaced")
+
+
+def _process(hello: Hello) -> UUID | None:
+    """Of the executor; None if it does not say."""
+    return parse_id(hello.process, field="hello.process") if hello.process else None
 
 
 def _held(hello: Hello) -> dict[Key, int]:

@@ -90,6 +90,7 @@ class Executor:
         self._rivals = RivalWatch()
         self._roster = Roster(self._tools)
         self._node = Node()
+        self._process = ""
         self._targets: Targets | None = None
         self._attachments = 0
         self._link: Attachment | None = None
@@ -227,6 +228,7 @@ class Executor:
     def _anew(self, node: Node) -> Node:
         """With an incarnation for this connection: what a scheduler decides for an earlier one is void."""
         self._attachments += 1
+        self._process = node.incarnation
         return replace(node, incarnation=str(uuid5(UUID(node.incarnation), str(self._attachments))))
 
     def _pause(self, failures: int) -> float:
@@ -257,7 +259,13 @@ class Executor:
         """Who we are and what we hold."""
         self._keep_to_lease()  # also for what came after the lease was over
         held: dict[Key, int] = self._roster.held(self._tools.monotonic())
-        return Hello(node=self._node, held=write_keys(held), held_started_ago=pack("q", held.values()))
+        return Hello(
+            node=self._node,
+            held=write_keys(held),
+            held_started_ago=pack("q", held.values()),
+            process=self._process,
+            connection=self._attachments,
+        )
 
     def used(self) -> Capacity:
         """What is taken."""

@@ -13,6 +13,7 @@ from dts.domain.errors import InvalidArgument, Violation
 from dts.domain.ids import parse_id
 from dts.pb.dts.v1 import (
     Capacity,
+    Hello,
     ListOutcomesRequest,
     ListRunCountsRequest,
     ListRunsRequest,
@@ -98,6 +99,13 @@ def node_key(text: str) -> str:
     if not 0 < len(text) <= KEY_LENGTH or not text.isprintable():
         raise InvalidArgument.of("node", "node.key", f"is a name or id: 1 to {KEY_LENGTH} characters")
     return text
+
+
+def check_hello(hello: Hello) -> None:
+    """What an executor says first."""
+    check_node(hello.node or Node())
+    if hello.process:
+        parse_id(hello.process, field="hello.process")
 
 
 def check_node(node: Node) -> None:

@@ -144,7 +144,7 @@ class Hub:
 async def _hello(messages: AsyncIterator[AttachRequest]) -> Hello:
     async for first in messages:
         if first.hello is not None and first.hello.node is not None:
-            checks.check_node(first.hello.node)
+            checks.check_hello(first.hello)
             return first.hello
         break
     raise InvalidArgument.of("hello", "attach.hello", "is the first message of an executor, and names its node")

@@ -2,14 +2,15 @@
 
 -- name: lock_node (id)
 -- Waits for claims that give it work (offered_nodes), so that what they give is seen.
-SELECT FROM node WHERE id = $1 FOR UPDATE;
+SELECT process, connection FROM node WHERE id = $1 FOR UPDATE;
 
--- name: register_node (id, hostname, incarnation, about, lease)
+-- name: register_node (id, hostname, incarnation, about, lease, process, connection)
 -- The younger incarnation wins.
-INSERT INTO node (id, hostname, incarnation, about, lease_until, last_seen_at, registered_at)
-VALUES ($1, $2, $3, $4, now() + $5::interval, now(), now())
+INSERT INTO node (id, hostname, incarnation, about, lease_until, last_seen_at, registered_at, process, connection)
+VALUES ($1, $2, $3, $4, now() + $5::interval, now(), now(), $6, $7)
 ON CONFLICT (id) DO UPDATE
 SET hostname = $2, incarnation = $3, about = $4, lease_until = now() + $5::interval, last_seen_at = now(),
+    process = $6, connection = $7,
     registered_at = CASE WHEN node.incarnation = $3 THEN node.registered_at ELSE now() END, left_at = NULL
 RETURNING *, now() AS now, (SELECT s.about FROM swarm_node s WHERE s.id = $1) AS swarm;
 

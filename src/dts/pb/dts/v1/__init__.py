@@ -3641,6 +3641,16 @@ class Hello(betterproto2.Message):
     For each of them, int64: microseconds since it started; -1 if it has not.
     """
 
+    process: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    A UUID, new for each start of the executor; empty: its connections are not told apart by age.
+    """
+
+    connection: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
+    """
+    Which connection of this process it is, counted from 1: the ledger refuses one that is older than what it knows.
+    """
+
 
 default_message_pool.register_message("dts.v1", "Hello", Hello)
 
