@@ -7,9 +7,14 @@ from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
 import pytest
+from hypothesis import settings
 
 from dts.store.pool import open_pool
 from support.postgres import TestServer, memory, running_server
+
+# A gate says the same of the same commit. `pytest --hypothesis-profile=default` looks for what is new.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -225,7 +225,7 @@ CORRUPTIONS = {
     ),
     "a run never ends": Corruption(
         "P1",
-        lambda seen: [place for place in successes(seen) if seen.rows[place].scheduled_at < at(60)],
+        lambda seen: [place for place in successes(seen) if (seen.rows[place].finished or at(READ)) < at(60)],
         lambda seen, place: change_end(seen, place, "unknown", "", finished=None),
     ),
     "work starts early": Corruption("P3", ended_witnesses, shifted(-0.1)),
