@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from dts.docker.engine import Engine
-from dts.docker.execs import SERVICE_LABEL, ExecOutput, Execs
+from dts.docker.execs import SERVICE_LABEL, ExecOutput, Execs, ExecState
 from dts.domain.errors import DtsError, Unavailable
 from dts.domain.node_policy import NodePolicy
 from dts.pb.dts.v1 import ExecKind, Kind, LogStream, Reason, Replicas, WorkSpec
@@ -332,6 +332,27 @@ async def test_a_command_whose_start_is_in_doubt_is_ended_and_its_exit_code_is_n
     assert (await asyncio.wait_for(work.wait(heard.emit), 20)).exit_code is None
     assert b"broke off" in heard.err
     await work.discard()
+
+
+class Early(Execs):
+    """Looks before the engine has begun: it answers a start first."""
+
+    looks = 0
+
+    async def look(self, exec_id: str) -> ExecState:
+        self.looks += 1
+        return ExecState(running=False, exit_code=None) if self.looks == 1 else await super().look(exec_id)
+
+
+async def test_a_command_that_is_looked_at_before_it_began_has_its_true_exit_code(host, runner):
+    name = named("db")
+    await host.runs(name)
+    for script, code in (("exit 0", 0), ("sleep 1; exit 7", 7)):
+        work = await runner.prepare(shell(script, container=name))
+        await work.start()
+        work._execs = Early(host.engine)
+        assert (await asyncio.wait_for(work.wait(Heard().emit), 20)).exit_code == code
+        await work.discard()
 
 
 async def test_one_of_several_that_never_started_costs_the_others_nothing(host, runner):

@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
+UNSTARTED_LOOKS = 6
+"""So often, for about a second, an engine may say of a command that it never began before it is believed."""
+
 STOP_LOOK_SECONDS = 0.1
 KILL_SECONDS = 10.0
 LINE_BYTES = 64 * 1024
@@ -121,7 +124,7 @@ class ExecWork:
             return NOT_STARTED
         listening = asyncio.create_task(_listen(command, lines), name=f"output of a command in {command.name}")
         try:
-            state = await self._over(command)
+            state = await self._over(command, listening)
             if state is not None and state.unstarted and command.output is None:
                 command.failure = f"the command was never started in {command.name}"
                 return await self._ended(command, lines)
@@ -146,10 +149,14 @@ class ExecWork:
         except DtsError as error:
             log.warning("what the command in %s left behind cannot be ended: %s", command.name, error)
 
-    async def _over(self, command: Command) -> ExecState | None:
-        """Where it stands when it does not run; None if its container, or the engine's memory of it, is gone."""
-        pause = FIRST_PAUSE
+    async def _over(self, command: Command, listening: asyncio.Task[None]) -> ExecState | None:
+        """Where it stands when it does not run; None if its container, or the engine's memory of it, is gone.
+
+        An engine answers a start before it has begun: what it says of a command then looks like one that never began.
+        """
+        pause, unstarted = FIRST_PAUSE, 0
         while True:
+            deaf = listening.done()
             try:
                 state = await self._execs.look(command.exec_id)
             except NotFound:
@@ -157,7 +164,9 @@ class ExecWork:
             except DtsError as error:
                 log.info("the command in %s: %s", command.name, error)
             else:
-                if not state.running:
+                unstarted += state.unstarted and deaf
+                begins = state.unstarted and unstarted < UNSTARTED_LOOKS and not self._stopping
+                if not state.running and not begins:
                     return state
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
