@@ -6,10 +6,12 @@ It would be what blocks the elder at its instant, and be named in the ledger as 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
+from dts.pb.dts.v1 import Overlap, RequestedRun, RequestRunsRequest, RunState, Trigger
 from support.ledger import NOOP, Ledger, every
 
 
@@ -67,3 +69,66 @@ async def test_an_elder_that_is_left_to_another_replica_is_not_overtaken_in_the_
     assert here < elders, "some are left to beta"
     there = {run_id for run_id, _ in await ledger.claim("beta", now=start)}
     assert here | there == elders
+
+
+async def test_many_runs_at_once_take_their_turns_though_few_can_be_looked_at(ledger):
+    """The eldest was rarely among the few that a claim looked at; those gave way to it, and were looked at again."""
+    task = await ledger.task("backfilled", overlap=Overlap.QUEUE_ALL, queue_limit=100)
+    hours = [await ledger.now() - timedelta(hours=hour) for hour in range(24, 0, -1)]
+    runs = [RequestedRun(id=str(uuid4()), scheduled_at=hour) for hour in hours]
+    await ledger.store.runs.request(RequestRunsRequest(task_id=task, trigger=Trigger.BACKFILL, runs=runs))
+    taken = []
+    for _ in range(48):
+        held = await ledger.claim(slots=4)
+        await ledger.report(held)
+        taken += [str(run_id) for run_id, _ in held]
+    assert taken == [run.id for run in runs]
+
+
+async def test_a_run_that_gives_way_does_not_take_the_turn_of_another_task(ledger, database_dsn):
+    """Its elder is in the hands of another claim; with one place on the node it was all that was looked at."""
+    line = await ledger.task("line", overlap=Overlap.QUEUE_ALL)
+    first, second = [await ledger.trigger(line) for _ in range(2)]
+    other = await ledger.trigger(await ledger.task("other"))
+    other_claim = await asyncpg.connect(database_dsn)
+    try:
+        async with other_claim.transaction():
+            await other_claim.execute("SELECT FROM run WHERE id = $1 FOR UPDATE", first)
+            assert await ledger.claim(slots=1) == []
+            assert await ledger.claim(slots=1) == [(other, 1)]
+    finally:
+        await other_claim.close()
+    now = await ledger.now()
+    assert await ledger.claim(now=now + timedelta(seconds=1)) == [(first, 1)]
+    assert (await ledger.run(second)).state is RunState.PENDING
+
+
+async def test_a_run_that_is_left_to_another_replica_holds_up_no_other_place(ledger):
+    for name in ("alpha", "beta"):
+        await ledger.node(name, hostname=name)
+    task = await ledger.task("many", overlap=Overlap.QUEUE_ALL, max_parallel=10)
+    for _ in range(10):
+        await ledger.trigger(task)
+    mine = await ledger.claim("alpha")
+    assert 0 < len(mine) < 10
+    rest = await ledger.claim("alpha", now=await ledger.now() + timedelta(seconds=1.6))
+    assert len(mine) + len(rest) == 10
+
+
+async def test_an_elder_does_not_stop_a_younger_run_that_began_before_it_could(ledger):
+    """Both wait for their group, and are looked at together: apart, the younger one could begin first."""
+    busy_task = await ledger.task("busy", group="press", group_limit=1)
+    await ledger.trigger(busy_task)
+    busy = await ledger.claim()
+    task = await ledger.task("replaces", overlap=Overlap.CANCEL_OTHER, group="press", group_limit=1)
+    elder = await ledger.trigger(task)
+    now = await ledger.now()
+    assert await ledger.claim(now=now) == []
+    younger = await ledger.trigger(task)
+    assert await ledger.claim(now=now + timedelta(seconds=0.3)) == []
+    assert await ledger.claim(now=now + timedelta(seconds=0.6)) == []
+    await ledger.report(busy)
+    assert await ledger.claim(now=now + timedelta(seconds=0.9)) == []
+    assert await ledger.claim(now=now + timedelta(seconds=1.2)) == [(elder, 1)]
+    rows = await ledger.pool.fetch("SELECT id FROM run WHERE id = $1 AND state = 'pending'", younger)
+    assert len(rows) == 1

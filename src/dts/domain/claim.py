@@ -6,7 +6,7 @@ The store locks a batch of pending runs, asks `decide`, and writes the answer in
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from dts.domain.placement import Refusal, Room, choose, refusal
@@ -41,26 +41,37 @@ def decide(candidates: list[Candidate], situation: Situation) -> Verdicts:
     verdicts = Verdicts()
     # A tick that was put off to its instant can be claimed at the same moment as the next one is ahead of its own.
     for candidate in sorted(candidates, key=lambda candidate: candidate.not_before):
-        if candidate.locked and not _elder_first(candidate, situation, verdicts):
+        if not candidate.locked:
+            _comes_first(candidate, situation.now + situation.lead, situation)
+        elif not _elder_first(candidate, situation, verdicts):
             _decide_one(candidate, situation, verdicts)
     return verdicts
 
 
 def _elder_first(candidate: Candidate, situation: Situation, verdicts: Verdicts) -> bool:
-    """Whether it comes after an elder run of its place, which is pending too.
+    """Whether it comes after an elder run of its place, which is pending too; then it is put off.
 
     Ahead of its instant it overtakes none: it would hold the place at the instant of the elder one, and be what blocks
-    it. From its instant on it gives way only to one that somebody is about to take, and is looked at again at once.
+    it. From its instant on it gives way only to one that somebody is about to take.
     """
-    elder_at = situation.elders.get(candidate.place, candidate.elder_claim_at)
-    if elder_at is None or candidate.slot is not None:
+    passed_over = situation.elders.get(candidate.place)
+    elder_at = passed_over or candidate.elder_claim_at
+    if elder_at is None or not candidate.waits_in_line or candidate.start_by <= situation.now:
         return False
     at_hand = situation.now + situation.lead
-    if candidate.not_before <= situation.now or candidate.overlap is Overlap.ALLOW:
-        return elder_at <= at_hand
-    again = min(max(elder_at, at_hand + ELDER_AGAIN), candidate.not_before + situation.lead)
+    again = max(elder_at, at_hand + ELDER_AGAIN)
+    if candidate.not_before > situation.now and candidate.overlap is not Overlap.ALLOW:
+        again = min(again, candidate.not_before + situation.lead)
+    elif elder_at > at_hand or (passed_over and candidate.places > 1):
+        return False
     verdicts.defer.append(Defer(candidate.run_id, again, ""))
     return True
+
+
+def _comes_first(candidate: Candidate, claim_at: datetime, situation: Situation) -> None:
+    """Nobody overtakes it in this claim, although it is not given to a node by it."""
+    if candidate.waits_in_line:
+        situation.elders.setdefault(candidate.place, claim_at)
 
 
 def _decide_one(candidate: Candidate, situation: Situation, verdicts: Verdicts) -> None:
@@ -82,8 +93,7 @@ def _decide_one(candidate: Candidate, situation: Situation, verdicts: Verdicts) 
     if there := _node_elsewhere(candidate, situation):
         _count(candidate, there, situation)
         verdicts.leave.append(Leave(candidate.run_id, there))
-        if candidate.serial and candidate.slot is None:
-            situation.elders.setdefault(candidate.place, situation.now + situation.lead)
+        _comes_first(candidate, situation.now + situation.lead, situation)
         return
     room = _room(candidate, situation)
     if isinstance(room, Refusal):
@@ -107,10 +117,12 @@ def _fan_out(candidate: Candidate, situation: Situation, verdicts: Verdicts) -> 
 
 def _put_off(candidate: Candidate, pause: timedelta, message: str, situation: Situation, verdicts: Verdicts) -> None:
     """It is looked at again after the pause, for want of something that others of its task would want, too."""
-    again = situation.now + situation.lead + pause
+    at_hand = situation.now + situation.lead
+    elder_at = situation.elders.get(candidate.place) or candidate.elder_claim_at
+    # Together with an elder one that is put off, too: apart, whoever is looked at first would come first.
+    again = elder_at if elder_at is not None and elder_at > at_hand else at_hand + pause
     verdicts.defer.append(Defer(candidate.run_id, again, message))
-    if candidate.serial and candidate.slot is None:
-        situation.elders.setdefault(candidate.place, again)
+    _comes_first(candidate, again, situation)
 
 
 def _count(candidate: Candidate, node_id: str, situation: Situation) -> None:

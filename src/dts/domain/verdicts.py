@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -47,6 +48,16 @@ class Candidate:
     def place(self) -> Place:
         """Whose places it needs one of."""
         return self.task_id, self.pinned
+
+    @property
+    def places(self) -> float:
+        """How many there are."""
+        return math.inf if self.overlap is Overlap.ALLOW else self.policies.max_parallel
+
+    @property
+    def waits_in_line(self) -> bool:
+        """Whether it takes its turn among the runs of its task; one that is tried again holds its place already."""
+        return self.serial and self.slot is None
 
 
 @dataclass(frozen=True, slots=True)

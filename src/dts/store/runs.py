@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from dts.domain.errors import FailedPrecondition, InvalidArgument, NotFound
-from dts.domain.ids import parse_id
+from dts.domain.ids import MICROSECOND, parse_id
 from dts.domain.runs import FINAL
 from dts.domain.verdicts import End
 from dts.pb.dts.v1 import (
@@ -176,11 +176,11 @@ class RunStore:
                 definition=known[(task_id, run.task_version or version)],
                 trigger=Trigger(request.trigger),
                 scheduled_at=run.scheduled_at or now,
-                not_before=now,
+                not_before=now + place * MICROSECOND,  # many at once take their turns in this order
                 overlap=request.overlap,
                 parameters=json.dumps(dict(run.parameters)) if run.parameters else None,
             )
-            for run in request.runs
+            for place, run in enumerate(request.runs)
         ]
         inserted = set(await write_runs(connection, new, now))
         return [(run.run_id, run.scheduled_at) for run in new if run.run_id in inserted or len(new) == 1]

@@ -4,7 +4,8 @@
 -- What is meant for a node of another replica is left to that for a moment; what is for that node alone, for good.
 -- The materialised step keeps the limit: joined directly, a nested loop can lock more rows than it says.
 -- locked: nobody else decides on the task.
--- elder_claim_at: when an elder run of it, which is pending too and comes first, can be claimed by whoever looks then.
+-- elder_claim_at: when an elder run of it, which is pending too and comes first, can be claimed by whoever looks then;
+-- of the 20 eldest, or a long queue would be read for each of its runs.
 -- Elders are found by their task. `coalesce` keeps the planner from the index of all that is due, which without fresh
 -- statistics looks as good and is read from end to end for each candidate.
 WITH due AS MATERIALIZED (
@@ -32,12 +33,16 @@ SELECT
         AND (group_name IS NULL OR pg_try_advisory_xact_lock(hashtextextended(group_name, 1)))
     ) AS locked,
     CASE WHEN serial AND slot IS NULL THEN (
-        SELECT elder.claim_at FROM run elder
-        WHERE elder.task_id = due.task_id AND elder.pinned = due.pinned AND elder.scheduled_at < due.scheduled_at
-            AND elder.state = 'pending' AND elder.slot IS NULL AND coalesce(elder.claim_at, 'infinity') < 'infinity'
-            AND elder.not_before <= coalesce($4::timestamptz, now()) + $2::interval
-            AND elder.id NOT IN (SELECT id FROM due)
-        LIMIT 1
+        SELECT min(claim_at) FROM (
+            SELECT elder.claim_at FROM run elder
+            WHERE elder.task_id = due.task_id AND elder.pinned = due.pinned AND elder.scheduled_at < due.scheduled_at
+                AND elder.state = 'pending' AND elder.serial AND elder.slot IS NULL
+                AND coalesce(elder.claim_at, 'infinity') < 'infinity'
+                AND elder.not_before <= coalesce($4::timestamptz, now()) + $2::interval
+                AND elder.id NOT IN (SELECT id FROM due)
+            ORDER BY elder.scheduled_at
+            LIMIT 20
+        ) AS elders
     ) END AS elder_claim_at
 FROM due;
 
