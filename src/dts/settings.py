@@ -28,6 +28,9 @@ T = TypeVar("T")
 LEAST_SLOTS = 8
 SLOTS_PER_CPU = 4
 MOST_SLOTS = 100_000
+TOKEN_LENGTH = 32
+"""Characters of a token that may do everything, at least."""
+
 KEEP = timedelta(days=30)
 LEAST_KEEP = timedelta(hours=1)
 MOST_KEEP = timedelta(days=3650)
@@ -146,7 +149,7 @@ class Settings:
             dsn=_dsn(reader),
             dsn_lent=reader.value("DTS_DSN_POOLING", _one_of("none", "transaction"), "none") == "transaction",
             dsn_password_file=reader.path("DTS_DSN_PASSWORD_FILE"),
-            token=reader.secret("DTS_TOKEN"),
+            token=reader.installation_token(),
             admin_token=reader.secret_file("DTS_ADMIN_TOKEN_FILE", _access_token),
             seal_keys=reader.secret_file("DTS_SEAL_KEY_FILE", keys_of) or (),
             tls=_tls(reader),
@@ -284,6 +287,17 @@ class _Reader:
         if text is not None or file is None:
             return text
         return self._from_file(f"{name}_FILE", Path(file))
+
+    def installation_token(self) -> str | None:
+        """The token that may do everything: long enough that nobody finds it by guessing."""
+        token = self.secret("DTS_TOKEN")
+        if token is not None and len(token) < TOKEN_LENGTH:
+            self.refuse(
+                "DTS_TOKEN",
+                "settings.short",
+                f"has fewer than {TOKEN_LENGTH} characters; `dts token generate` makes one",
+            )
+        return token
 
     def secret_file(self, name: str, check: Callable[[str], T]) -> T | None:
         """A secret that may stand in a file only; never echoed, not even by `check`."""

@@ -11,7 +11,7 @@ from support.system import run_dts
 
 NOW = datetime.now(UTC)
 PEERS = {f"DTS_{role}_ADDR": "127.0.0.1:1" for role in ("DATABASE", "DEFINITION", "SCHEDULER")}
-TOKEN = {"DTS_TOKEN": "geheim"}
+TOKEN = {"DTS_TOKEN": "geheim" * 6}
 
 
 @pytest.fixture

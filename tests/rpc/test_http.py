@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from dts.domain.errors import Unavailable
+from dts.domain.errors import Unauthenticated, Unavailable
 from dts.pb.dts.v1 import PartStatus
 from dts.rpc.http import HttpServer
 
@@ -67,6 +67,19 @@ async def test_json_is_told_to_who_accepts_it(parts, status):
                 "ready": status == 200,
                 "parts": [{"part": part.part, "well": part.well, "detail": part.detail} for part in parts],
             }
+
+
+@pytest.mark.parametrize(("parts", "answer"), [(WELL, (200, "ready\n")), (ILL, (503, "not ready\n"))])
+async def test_to_strangers_at_the_front_door_it_says_a_word(parts, answer):
+    async def admit(headers):
+        if headers.get("authorization") != "Bearer known":
+            raise Unauthenticated("no token was sent")
+
+    async with http(saying(parts), admit=admit) as session:
+        for accepts in ("*/*", "application/json"):
+            assert await get(session, "/readyz", headers={"Accept": accepts}) == answer
+        _, text = await get(session, "/readyz", headers={"Authorization": "Bearer known"})
+        assert "12 live runs" in text
 
 
 async def test_no_parts_are_not_ready():

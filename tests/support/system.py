@@ -25,7 +25,7 @@ from dts.rpc.tls import people
 
 ROLES = ("database", "definition", "scheduler", "executor", "gateway")
 DTS = (sys.executable, "-m", "dts")
-TOKEN = "token-of-the-tests"
+TOKEN = "token-of-the-tests-long-enough-to-be-taken"
 READY_SECONDS = 60.0
 
 

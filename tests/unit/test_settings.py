@@ -65,11 +65,11 @@ def test_an_empty_variable_is_an_unset_one() -> None:
 
 
 def test_secrets_come_from_files_and_are_never_shown(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("secret-token\n")
+    (tmp_path / "token").write_text("secret-token-that-is-long-enough-x\n")
     settings = read(DTS_TOKEN_FILE=str(tmp_path / "token"), DTS_DSN="postgresql://u:secret-pass@db/dts")
-    assert settings.token == "secret-token"
+    assert settings.token == "secret-token-that-is-long-enough-x"
     assert "secret" not in repr(settings)
-    assert {"secret-token", "secret-pass"} <= set(settings.secrets)
+    assert {"secret-token-that-is-long-enough-x", "secret-pass"} <= set(settings.secrets)
 
 
 @pytest.mark.parametrize(
@@ -219,3 +219,9 @@ def test_a_first_admin_token_that_may_be_guessed_is_refused_and_not_shown(tmp_pa
 
 def test_a_first_admin_token_does_not_stand_in_the_environment() -> None:
     assert read(DTS_ADMIN_TOKEN=ADMIN).warnings
+
+
+def test_a_token_that_somebody_could_guess_is_refused_and_not_shown():
+    with pytest.raises(InvalidArgument, match="fewer than 32 characters") as refused:
+        read(DTS_TOKEN="guess-me")
+    assert "guess-me" not in str(refused.value)

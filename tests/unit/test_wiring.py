@@ -105,6 +105,6 @@ def test_an_address_of_a_role_that_is_hosted_here_does_not_matter():
 
 
 def test_secrets_are_not_shown():
-    shown = wiring("database", DTS_DSN="postgresql://u:geheim@h/d", DTS_TOKEN="verborgen")
+    shown = wiring("database", DTS_DSN="postgresql://u:geheim@h/d", DTS_TOKEN="verborgen" * 4)
     assert "geheim" not in repr(shown)
     assert "verborgen" not in repr(shown)

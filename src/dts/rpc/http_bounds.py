@@ -108,8 +108,8 @@ def within(seconds: float) -> Middleware:
     return send
 
 
-def cut_off(request: web.Request) -> None:
+def cut_off(request: web.Request, why: str = "its caller does not read") -> None:
     """Drops the connection with what was not read of it."""
-    log.info("closing a connection of HTTP: its caller does not read")
+    log.info("closing a connection of HTTP: %s", why)
     if request.transport is not None:
         request.transport.abort()

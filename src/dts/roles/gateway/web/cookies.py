@@ -18,18 +18,15 @@ _LOCAL = re.compile(r"/(?![/\\])[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*", re.ASCII)
 
 def session_of(request: web.Request, sessions: Sessions) -> Session | None:
     """The session that a request belongs to."""
-    for name in (UNDER_TLS, IN_THE_CLEAR):
-        cookie = request.cookies.get(name)
-        if cookie and (session := sessions.open(cookie)) is not None:
-            return session
-    return None
+    cookie = request.cookies.get(_name(request))
+    return sessions.open(cookie) if cookie else None
 
 
 def keep(response: web.StreamResponse, request: web.Request, sealed: str) -> None:
     """Gives the browser the cookie."""
     secure = _is_secure(request)
     response.set_cookie(
-        UNDER_TLS if secure else IN_THE_CLEAR,
+        _name(request),
         sealed,
         max_age=int(IDLE.total_seconds()),
         path="/",
@@ -40,9 +37,11 @@ def keep(response: web.StreamResponse, request: web.Request, sealed: str) -> Non
 
 
 def forget(response: web.StreamResponse, request: web.Request) -> None:
-    """Takes it away."""
-    response.del_cookie(UNDER_TLS, path="/", secure=True, httponly=True, samesite="Lax")
-    response.del_cookie(IN_THE_CLEAR, path="/", secure=_is_secure(request), httponly=True, samesite="Lax")
+    """Takes away what the request showed: what another site made the browser send shows nothing, and ends nothing."""
+    for name in (UNDER_TLS, IN_THE_CLEAR):
+        if name in request.cookies:
+            secure = name == UNDER_TLS or _is_secure(request)
+            response.del_cookie(name, path="/", secure=secure, httponly=True, samesite="Lax")
 
 
 def is_from_here(request: web.Request) -> bool:
@@ -51,12 +50,20 @@ def is_from_here(request: web.Request) -> bool:
     if site is not None:
         return site == "same-origin"
     origin = request.headers.get("Origin")
-    return origin is not None and urlsplit(origin).netloc == request.host
+    try:
+        return origin is not None and urlsplit(origin).netloc == request.host
+    except ValueError:
+        return False
 
 
 def local_path(text: str) -> str:
     """A path of ours; the first page for anything else, so that nobody is led astray by a link to us."""
     return text if _LOCAL.fullmatch(text) else "/"
+
+
+def _name(request: web.Request) -> str:
+    # Under TLS the plain one is not taken: a host beside this one could have set it.
+    return UNDER_TLS if _is_secure(request) else IN_THE_CLEAR
 
 
 def _is_secure(request: web.Request) -> bool:

@@ -40,22 +40,24 @@ def routes(
     door = Door(services, gate=gate, sessions=sessions, templates=templates, stopping=stopping)
     reads = {
         "/": now.page,
-        "/live/now": now.live,
         "/tasks": tasks.page,
-        "/live/tasks": tasks.live,
         "/tasks/{task}": task.page,
-        "/live/tasks/{task}": task.live,
         "/new": edit.new,
         "/tasks/{task}/edit": edit.edit,
         "/runs": runs.page,
-        "/live/runs": runs.live,
         "/runs/{run}": run.page,
+        "/schedule": schedule.page,
+        "/nodes": nodes.page,
+    }
+    streams = {
+        "/live/now": now.live,
+        "/live/tasks": tasks.live,
+        "/live/tasks/{task}": task.live,
+        "/live/runs": runs.live,
         "/live/runs/{run}": run.live,
         "/live/runs/{run}/log": run.log,
         "/runs/{run}/log.txt": run.save,
-        "/schedule": schedule.page,
         "/live/schedule": schedule.live,
-        "/nodes": nodes.page,
         "/live/nodes": nodes.live,
     }
     changes = {
@@ -77,4 +79,5 @@ def routes(
         web.post("/sign-in", door.let_in),
         *(web.post(path, door.page(page)) for path, page in changes.items()),
         *(web.get(path, door.page(page)) for path, page in reads.items()),
+        *(web.get(path, door.stream(page)) for path, page in streams.items()),
     ]

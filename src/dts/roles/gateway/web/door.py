@@ -6,12 +6,13 @@ page; nobody may put a page of ours into one of theirs.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
-from dts.domain.errors import DtsError, PermissionDenied, Unauthenticated
+from dts.domain.errors import DtsError, PermissionDenied, ResourceExhausted, Unauthenticated
 from dts.roles.gateway.web import cookies
 from dts.roles.gateway.web.forms import Form, read_form
 from dts.roles.gateway.web.person import Person, Services
@@ -22,7 +23,7 @@ from dts.rpc.auth import bearer
 from dts.rpc.caller import acting_as
 from dts.rpc.errors import from_handler, to_grpc
 from dts.rpc.gate import Gate
-from dts.rpc.http_bounds import Handler
+from dts.rpc.http_bounds import Handler, cut_off
 from dts.runtime.clock import monotonic
 
 POLICY = (
@@ -39,6 +40,9 @@ HEADERS = {
     "Server": "dts",
 }
 FORM_TOKEN = "form_token"  # noqa: S105 - the name of a field
+STREAMS = 32
+"""So many pages a person may have open: each is looked at anew twice a second."""
+
 PACKED_FROM = 1024
 """Smaller pages are sent as they are."""
 
@@ -117,6 +121,7 @@ class Door:
         self.stopping = stopping
         self._services = services
         self._gate = gate
+        self._streams = Counter[str]()
 
     def page(self, page: Page) -> Handler:
         """Serves a page to whoever is signed in; to others the way to sign in."""
@@ -129,6 +134,22 @@ class Door:
             return response
 
         return handle
+
+    def stream(self, page: Page) -> Handler:
+        """Serves an answer that may go on for ever, as `page`; each person has only so many at a time."""
+
+        async def bounded(visit: Visit) -> web.StreamResponse:
+            name = visit.person.name
+            if self._streams[name] >= STREAMS:
+                raise ResourceExhausted(f"{STREAMS} pages of {name} are open, which is the limit", code="streams")
+            self._streams[name] += 1
+            try:
+                return await page(visit)
+            finally:
+                self._streams[name] -= 1
+                self._streams += Counter()  # forgets who has none
+
+        return self.page(bounded)
 
     async def _answer(self, request: web.Request, page: Page) -> web.StreamResponse:
         session = cookies.session_of(request, self.sessions)
@@ -145,9 +166,10 @@ class Door:
             refused = from_handler(error, f"the page {request.path}")
             if visit is None or visit.streaming is None:
                 return self._refusal(request, refused)
-            visit.streaming.force_close()  # it cannot be said any more: the browser shall not take it for the end
-            return visit.streaming
-        if not response.prepared and self.sessions.is_old(session):
+            # It cannot be said any more: the browser shall not take it for the end.
+            cut_off(request, "the rest of an answer is not to be had")
+            raise ConnectionResetError from None
+        if not response.prepared and not response.cookies and self.sessions.is_old(session):
             cookies.keep(response, request, self.sessions.seal(session))
         return response
 
@@ -156,10 +178,16 @@ class Door:
         person = Person(self._gate, session.token, caller, self._services)
         form = Form()
         if request.method == "POST":
-            form = await read_form(request)
-            if not (cookies.is_from_here(request) and self.sessions.is_form_token(session, form[FORM_TOKEN])):
+            form = await self._form(request)
+            if not self.sessions.is_form_token(session, form[FORM_TOKEN]):
                 raise PermissionDenied("the form is not from a page of this session: load the page again", code="form")
         return Visit(request, person, session, self, form)
+
+    async def _form(self, request: web.Request) -> Form:
+        """What a page of ours sent; of others nothing is read."""
+        if not cookies.is_from_here(request):
+            raise PermissionDenied("the form is not from this site", code="form")
+        return await read_form(request)
 
     def _refusal(self, request: web.Request, error: DtsError) -> web.Response:
         if isinstance(error, Unauthenticated):
@@ -183,8 +211,8 @@ class Door:
         """Begins a session for whoever shows a token that works."""
         form = Form()
         try:
-            form = await read_form(request)
-            token = await self._shown(request, form)
+            form = await self._form(request)
+            token = await self._shown(form)
         except Unauthenticated as error:
             return self.sign_in(request, back=cookies.local_path(form["back"]), why=error.message)
         except DtsError as error:
@@ -193,10 +221,8 @@ class Door:
         cookies.keep(response, request, self.sessions.seal(self.sessions.begin(token)))
         return response
 
-    async def _shown(self, request: web.Request, form: Form) -> str:
+    async def _shown(self, form: Form) -> str:
         """The token that was shown, if it lets in."""
-        if not cookies.is_from_here(request):
-            raise PermissionDenied("the form is not from this site", code="form")
         token = form.text("token")
         caller = await self._gate.identify(bearer(token), None)
         if caller.scope is None:

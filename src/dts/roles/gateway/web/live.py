@@ -86,10 +86,19 @@ class Events:
             await self._write(b": \n\n")
 
     async def _write(self, data: bytes) -> None:
-        try:
-            async with asyncio.timeout(STALLED_SECONDS):
-                await self.response.write(data)
-        except TimeoutError:
-            cut_off(self._request)
-            raise ConnectionResetError from None
+        await write(self._request, self.response, data)
         self._spoke = monotonic()
+
+
+async def write(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
+    """A piece of an answer.
+
+    Raises:
+        ConnectionError: whoever asked has left, or does not read; then they are cut off.
+    """
+    try:
+        async with asyncio.timeout(STALLED_SECONDS):
+            await response.write(data)
+    except TimeoutError:
+        cut_off(request)
+        raise ConnectionResetError from None

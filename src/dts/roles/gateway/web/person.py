@@ -6,8 +6,9 @@ token that was revoked meanwhile stops a page that is open.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, cast
@@ -17,6 +18,7 @@ from dts.domain.errors import PermissionDenied
 from dts.pb.dts.v1 import SchedulerServiceBase, Scope, TaskDefinitionServiceBase
 from dts.rpc.auth import bearer
 from dts.rpc.gate import Gate
+from dts.runtime.clock import monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,48 @@ class _Judged:
             await self._gate.check(route, self._headers, None)
             return await method(message)
 
-        async def many(message: Any, /) -> AsyncIterator[Any]:
+        async def judge() -> None:
             await self._gate.check(route, self._headers, None)
+
+        async def many(message: Any, /) -> AsyncIterator[Any]:
+            await judge()
             async with aclosing(method(message)) as answers:
-                async for answer in answers:
+                async for answer in judged_again(answers, judge, every=self._gate.recheck_seconds):
                     yield answer
 
         return many if inspect.isasyncgenfunction(contract) else one
+
+
+async def judged_again(
+    answers: AsyncIterator[Any], judge: Callable[[], Awaitable[None]], *, every: float
+) -> AsyncIterator[Any]:
+    """Hands on what a stream says as long as its caller may hear it: a silent one must not outlive its token either.
+
+    Raises:
+        DtsError: as `judge` does.
+    """
+    due = monotonic() + every
+    coming: asyncio.Future[Any] | None = None
+    try:
+        while True:
+            coming = coming or asyncio.ensure_future(_next(answers))
+            await asyncio.wait([coming], timeout=max(due - monotonic(), 0))
+            if monotonic() >= due:
+                await judge()
+                due = monotonic() + every
+            if coming.done():
+                answer, coming = coming.result(), None
+                if answer is _END:
+                    return
+                yield answer
+    finally:
+        if coming is not None:
+            coming.cancel()
+            await asyncio.wait([coming])
+
+
+async def _next(answers: AsyncIterator[Any]) -> Any:
+    return await anext(answers, _END)
+
+
+_END = object()

@@ -35,7 +35,7 @@ from dts.pb.dts.v1 import (
 from dts.roles.gateway.web.charts.outcomes import usual
 from dts.roles.gateway.web.command_line import create_command
 from dts.roles.gateway.web.definition_form import AS_IT_IS, can_show, document_of, fields_of
-from dts.roles.gateway.web.door import Visit, see_other
+from dts.roles.gateway.web.door import HEADERS, Visit, see_other
 from dts.roles.gateway.web.pages.task import address
 
 TICKS = 10
@@ -92,7 +92,7 @@ async def _take(visit: Visit, task: Task) -> web.StreamResponse:
     except DtsError as error:
         preview.trouble = _told(error)
     if visit.form["do"] == "part":
-        return web.Response(text=_part(visit, preview), content_type="text/html", headers={"Cache-Control": "no-store"})
+        return web.Response(text=_part(visit, preview), content_type="text/html", headers=HEADERS)
     text = visit.form["yaml"] or preview.yaml
     return _page(visit, task, fields=visit.form, text=text, preview=preview, status=422 if preview.trouble else 200)
 

@@ -21,7 +21,7 @@ from dts.pb.dts.v1 import (
     TailLogsResponse,
 )
 from dts.roles.gateway.web.door import HEADERS, Visit, see_other
-from dts.roles.gateway.web.live import Events, Parts, keep_up
+from dts.roles.gateway.web.live import Events, Parts, keep_up, write
 from dts.roles.gateway.web.loglines import Line, LogLines
 
 SHOWN_BYTES = 64 * 1024
@@ -76,7 +76,7 @@ async def save(visit: Visit) -> web.StreamResponse:
     async with aclosing(_tail(visit, run.id)) as answers:
         async for answer in answers:
             for chunk in answer.chunks:
-                await response.write(chunk.content)
+                await write(visit.request, response, chunk.content)
     return response
 
 
