@@ -14,7 +14,7 @@ from dts.pb.dts.v1 import (
     RunState,
 )
 from dts.roles.gateway.web.session import IDLE, LONGEST
-from support.front import HERE, NASTY, RUN, fronting, secret
+from roles.front import HERE, NASTY, RUN, fronting, secret
 from support.polling import eventually
 
 PAGES = (

@@ -11,7 +11,7 @@ import pytest
 from dts.pb.dts import v1
 from dts.pb.dts.v1 import LogChunk
 from dts.roles.gateway.web import door, forms
-from support.front import HERE, MOMENT, RUN, fronting
+from roles.front import HERE, MOMENT, RUN, fronting
 from support.polling import eventually
 
 

@@ -12,6 +12,7 @@ from dts.domain.errors import AlreadyExists, NotFound
 from dts.pb.dts.v1 import (
     ChannelKind,
     MaintainRequest,
+    NodeLoss,
     Overlap,
     QuietHours,
     Reason,
@@ -166,7 +167,7 @@ async def test_a_run_that_goes_on_is_stuck_once_and_others_that_succeed_do_not_e
 
 async def test_a_node_that_is_lost_is_told_with_what_it_ran(ledger, outbox):
     await ledger.store.channels.add(channel())
-    task = await ledger.task("backup", on_node_loss=2)
+    task = await ledger.task("backup", on_node_loss=NodeLoss.FAIL)
     await ledger.trigger(task)
     await ledger.report(await ledger.claim(), RunState.RUNNING, Reason.UNSPECIFIED)
     now = await ledger.now()

@@ -56,6 +56,10 @@ PAGE = "'-infinity', 'infinity', 'infinity', 'ffffffff-ffff-ffff-ffff-ffffffffff
 
 # Statement, arguments, and the tables that are too large to be read from end to end.
 BIG = {"run", "task", "task_cursor", "run_history", "log_chunk"}
+NEW_RUN = (
+    f"{RUNS}, {TASKS}, ARRAY[1], ARRAY['schedule'], ARRAY[now()], ARRAY[now()], ARRAY[now()], ARRAY[now()], "
+    "ARRAY[interval '1 s'], ARRAY[true], ARRAY[true], ARRAY[NULL::smallint], ARRAY[NULL::text], ARRAY[NULL::text], now()"
+)
 PLANS: list[tuple[str, str, set[str]]] = [
     ("lock_due_cursors", "now(), 500", BIG),
     ("claim_candidates", "true, '2 seconds', 500, now(), '{a,b}'", BIG),
@@ -89,6 +93,9 @@ PLANS: list[tuple[str, str, set[str]]] = [
     ("last_runs", TASKS, BIG),
     ("durations", TASKS, BIG),
     ("drop_coming_runs", f"{TASK}, now()", BIG),
+    ("coming_ticks", f"{TASK}, now()", BIG),
+    ("ticks_after", f"{TASK}, now() - interval '1 day', now()", BIG),
+    ("insert_runs", NEW_RUN, BIG),
     ("read_logs", f"{PAST}, {DAY}, 0, 0, 100", BIG),
     ("specs_of", f"{TASKS}, ARRAY[1]", BIG | {"task_version"}),
 ]
@@ -178,7 +185,7 @@ async def _plan(connection: asyncpg.Connection, handle: str, text: str, argument
 
 def _literal(value: object) -> str:
     if isinstance(value, list):
-        return "'{" + ",".join(str(item) for item in value) + "}'"
+        return "'{" + ",".join("NULL" if item is None else str(item) for item in value) + "}'"
     return f"'{value}'" if not isinstance(value, bool | int) else str(value).lower()
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 from datetime import datetime
+from itertools import pairwise
 from uuid import UUID
 
 import asyncpg
 
 from dts.domain.definition import Definition, compile_definition
 from dts.domain.errors import AlreadyExists, Conflict, NotFound
-from dts.domain.ids import parse_id
+from dts.domain.ids import MICROSECOND, parse_id
 from dts.domain.ledger import Cursor, Page, first_page, opening, paused_gap, plan_page
 from dts.pb.dts.v1 import Reason, RunState, TaskAction, TaskChange, TaskSpec
 from dts.store.definitions import Definitions
-from dts.store.giveback import has_tick
+from dts.store.giveback import has_tick, put_back
 from dts.store.pages import write_gaps, write_pages
 from dts.store.pool import Connection
 from dts.store.queries import sql
@@ -96,10 +97,11 @@ class Changes:
         enabled = _enabled_after(change.action, row["enabled"])
         spec = change.spec if change.action is TaskAction.UPDATE and change.spec else TaskSpec.parse(row["spec"])
         definition = compile_definition(row["id"], row["version"] + 1, spec)
-        await self._settle_past(row, now)
-        await self._settle_coming(change.action, row, now)
+        left = await self._settle_past(row, now)
+        taken_back = await self._settle_coming(change.action, row, now)
         await self._update(definition, _pause_after(change, row, self._actor, now), enabled, now, deleted=deleted)
-        await self._move_cursor(definition, row, now, stopped=deleted or not enabled)
+        left = _runs_left(definition, row, None if left is None else left + taken_back)
+        await self._move_cursor(definition, left, now, stopped=deleted or not enabled)
         await self._settle_pinned(definition, now, stopped=deleted or not enabled)
         await self._remember([definition], CHANGE[change.action], [change.note], now)
 
@@ -123,9 +125,13 @@ class Changes:
         except asyncpg.UniqueViolationError as error:
             raise _taken([spec.name]) from error
 
-    async def _settle_coming(self, action: TaskAction, row: asyncpg.Record, now: datetime) -> None:
-        """What is not due yet no longer counts; what was handed over is recalled; what waits ends with its task."""
+    async def _settle_coming(self, action: TaskAction, row: asyncpg.Record, now: datetime) -> int:
+        """What is not due yet no longer counts; what was handed over is recalled; what waits ends with its task.
+
+        Answers how many ticks do not count for the number of runs any more.
+        """
         task_id = row["id"]
+        coming = {record["scheduled_at"] for record in await self._connection.fetch(sql("coming_ticks"), task_id, now)}
         await self._connection.execute(sql("drop_coming_runs"), task_id, now)
         withdrawn = await self._connection.fetch(sql("withdraw_coming_runs"), task_id, now)
         self.recalled_nodes.extend({record["node_id"] for record in withdrawn})
@@ -133,15 +139,14 @@ class Changes:
             await self._end_waiting(task_id, RunState.SKIPPED, Reason.SKIPPED_PAUSED, "the task was paused", now)
         elif action is TaskAction.DELETE:
             await self._end_waiting(task_id, RunState.CANCELLED, Reason.CANCELLED, "the task was deleted", now)
+        return len(coming)
 
     async def _settle_pinned(self, definition: Definition, now: datetime, *, stopped: bool) -> None:
         """Of a tick that every node runs: what nodes have not begun runs the new version, if that has the tick."""
         rows = await self._connection.fetch(sql("coming_pinned"), definition.task_id, now)
-        kept = [] if stopped else [row["id"] for row in rows if has_tick(definition, row["scheduled_at"])]
-        if kept:
-            versions = [definition.version] * len(kept)
-            await self._connection.execute(sql("put_back"), kept, versions, [now] * len(kept))
-        if dropped := [row["id"] for row in rows if row["id"] not in kept]:
+        kept = [] if stopped else [row for row in rows if has_tick(definition, row["scheduled_at"])]
+        await put_back(self._connection, [(row, definition) for row in kept], now)
+        if dropped := [row["id"] for row in rows if row not in kept]:
             await self._connection.execute(sql("delete_runs"), dropped)
 
     async def _end_waiting(self, task_id: UUID, state: RunState, reason: Reason, message: str, now: datetime) -> None:
@@ -157,23 +162,29 @@ class Changes:
                 now,
             )
 
-    async def _settle_past(self, row: asyncpg.Record, now: datetime) -> None:
-        """Ticks of the old definition that passed and are not in the ledger yet are owed to it."""
+    async def _settle_past(self, row: asyncpg.Record, now: datetime) -> int | None:
+        """Ticks of the old definition that passed and are not in the ledger yet are owed to it.
+
+        Answers how many runs are left after them.
+        """
+        left: int | None = row["runs_left"]
         known = await self._definitions.get(self._connection, [(row["id"], row["version"])])
         before = known.get((row["id"], row["version"]))
-        if before is None or before.schedule is None or row["upto"] >= now:
-            return
+        if before is None or before.schedule is None or row["upto"] >= now or left == 0:
+            return left
         if row["enabled"]:
-            cursor = Cursor(row["upto"], row["runs_left"])
-            page = plan_page(before.schedule, before.policies, cursor, now=now)
+            page = plan_page(before.schedule, before.policies, Cursor(row["upto"], left), now=now)
             await write_pages(self._connection, [(before, page)], now)
-        else:
-            gaps = paused_gap(before.schedule, after=row["upto"], until=now)
+            return page.cursor.runs_left
+        known_ticks = await self._connection.fetch(sql("ticks_after"), row["id"], row["upto"], now)
+        edges = [row["upto"], *(tick["scheduled_at"] for tick in known_ticks), now + MICROSECOND]
+        for after, until in pairwise(edges):
+            gaps = paused_gap(before.schedule, after=after, until=until - MICROSECOND)
             await write_gaps(self._connection, [(before, gap) for gap in gaps], now)
+        return left
 
-    async def _move_cursor(self, definition: Definition, row: asyncpg.Record, now: datetime, *, stopped: bool) -> None:
+    async def _move_cursor(self, definition: Definition, left: int | None, now: datetime, *, stopped: bool) -> None:
         """The ledger is settled up to now; from now on the new definition counts."""
-        left = row["runs_left"] if _max_runs_unchanged(definition, row) else _max_runs(definition)
         cursor = Cursor(now, left)
         page = Page((), (), cursor, None, None) if stopped else first_page(definition.schedule, cursor, now=now)
         await self._connection.execute(
@@ -198,8 +209,6 @@ class Changes:
             notes,
             now,
         )
-        for definition in definitions:
-            self._definitions.put(definition)
 
 
 def _first_page(definition: Definition, now: datetime) -> Page:
@@ -239,9 +248,11 @@ def _max_runs(definition: Definition) -> int | None:
     return schedule.max_runs if schedule else None
 
 
-def _max_runs_unchanged(definition: Definition, row: asyncpg.Record) -> bool:
+def _runs_left(definition: Definition, row: asyncpg.Record, left: int | None) -> int | None:
+    """What was left, unless the definition has another number of runs now: that begins anew."""
     before = TaskSpec.parse(row["spec"]).schedule
-    return (before.max_runs if before else None) == _max_runs(definition)
+    unchanged = (before.max_runs if before else None) == _max_runs(definition)
+    return left if unchanged else _max_runs(definition)
 
 
 def _refuse_taken_names(definitions: list[Definition], inserted: set[UUID]) -> None:

@@ -28,12 +28,6 @@ class Definitions:
         self._kept = kept
         self._known: OrderedDict[Key, Definition] = OrderedDict()
 
-    def put(self, definition: Definition) -> None:
-        """Keeps a definition that was compiled on its way into the store."""
-        self._known[(definition.task_id, definition.version)] = definition
-        if len(self._known) > self._kept:
-            self._known.popitem(last=False)
-
     async def get(self, connection: Connection, keys: Collection[Key]) -> dict[Key, Definition]:
         """The definitions of these versions; those that cannot be compiled (any more) are absent."""
         missing = [key for key in set(keys) if key not in self._known]
@@ -51,7 +45,12 @@ class Definitions:
         task_ids, versions = zip(*keys, strict=True)
         for row in await connection.fetch(sql("specs_of"), task_ids, versions):
             try:
-                self.put(compile_definition(row["task_id"], row["version"], TaskSpec.parse(row["spec"])))
+                self._keep(compile_definition(row["task_id"], row["version"], TaskSpec.parse(row["spec"])))
             except InvalidArgument as error:
                 # One task that cannot be read any more must not stop the others.
                 log.error("task %s version %s cannot be read: %s", row["task_id"], row["version"], error)  # noqa: TRY400 - the sentence says it all
+
+    def _keep(self, definition: Definition) -> None:
+        self._known[(definition.task_id, definition.version)] = definition
+        if len(self._known) > self._kept:
+            self._known.popitem(last=False)

@@ -32,9 +32,7 @@ async def give_back(
     dropped = [row["id"] for row in rest if row not in again]
     ended = await _end_cancelled(connection, stopped, now)
     ended += await connection.fetch(sql("delete_runs"), dropped)
-    if again:
-        versions = [_version_to_run(row, tasks.get(row["task_id"])) for row in again]
-        await connection.fetch(sql("put_back"), [row["id"] for row in again], versions, [now] * len(again))
+    await put_back(connection, [(row, _to_run(row, tasks.get(row["task_id"]), known)) for row in again], now)
     await release(connection, ended, now)
     return TakeBackResponse(returned=len(again), ended=len(stopped) + len(dropped))
 
@@ -72,7 +70,26 @@ def has_tick(definition: Definition, scheduled_at: datetime) -> bool:
     return tick is not None and not tick.excluded
 
 
-def _version_to_run(row: asyncpg.Record, task: asyncpg.Record | None) -> int:
-    """A withdrawn tick runs the current version, anything else the one it was made for."""
-    version: int = task["version"] if task is not None and row["recall"] == "withdraw" else row["task_version"]
-    return version
+def _to_run(
+    row: asyncpg.Record, task: asyncpg.Record | None, known: Mapping[tuple[UUID, int], Definition]
+) -> Definition | None:
+    """The current version for a withdrawn tick; None: anything else runs the one that it was made for."""
+    return known.get((task["id"], task["version"])) if task is not None and row["recall"] == "withdraw" else None
+
+
+async def put_back(
+    connection: Connection, rows: Sequence[tuple[asyncpg.Record, Definition | None]], now: datetime
+) -> None:
+    """Makes runs that never started pending again: as their row says, or as another version of their task does."""
+    if not rows:
+        return
+    await connection.fetch(
+        sql("put_back"),
+        [row["id"] for row, _ in rows],
+        [definition.version if definition else row["task_version"] for row, definition in rows],
+        [now] * len(rows),
+        [definition.need.weightless if definition else row["weightless"] for row, definition in rows],
+        [definition.serial if definition else row["serial"] for row, definition in rows],
+        [definition.policies.group or None if definition else row["group_name"] for row, definition in rows],
+        [definition.policies.start_deadline if definition else row["start_within"] for row, definition in rows],
+    )

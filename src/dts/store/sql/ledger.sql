@@ -12,6 +12,8 @@ WITH due AS MATERIALIZED (
 SELECT due.*, coalesce($1::timestamptz, now()) AS now FROM due;
 
 -- name: insert_runs (ids, task_ids, versions, triggers, scheduled, not_before, claim_at, start_by, within, weightless, serial, overlap, groups, parameters, now)
+-- A changed schedule writes coming ticks anew; one that ran, or was cancelled, meanwhile is in history and stays there. The
+-- subquery looks each one up; a join might read history from end to end.
 INSERT INTO run (
     id, task_id, task_version, trigger, scheduled_at, created_at, not_before, claim_at, start_by, start_within,
     weightless, serial, overlap, group_name, parameters
@@ -27,6 +29,7 @@ FROM unnest(
     id, task_id, version, trigger, scheduled_at, not_before, claim_at, start_by, start_within, weightless, serial,
     overlap, group_name, parameters
 )
+WHERE (SELECT true FROM run_history h WHERE h.scheduled_at = new.scheduled_at AND h.id = new.id) IS NULL
 ON CONFLICT (id) DO NOTHING
 RETURNING id;
 

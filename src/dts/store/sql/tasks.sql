@@ -39,6 +39,10 @@ UPDATE task_cursor
 SET version = $2, upto = $3, next_due_at = $4, visit_at = $5, runs_left = $6
 WHERE task_id = $1;
 
+-- name: coming_ticks (task_id, now)
+-- Ticks that are not due yet, whoever has them: they count for the number of runs once they are written anew.
+SELECT scheduled_at FROM run WHERE task_id = $1 AND trigger = 'schedule' AND scheduled_at > $2 AND recall IS NULL;
+
 -- name: drop_coming_runs (task_id, now)
 -- Ticks that are not due yet and not handed over: the changed schedule writes them anew.
 DELETE FROM run
@@ -46,20 +50,30 @@ WHERE task_id = $1 AND trigger = 'schedule' AND state = 'pending' AND attempt = 
 RETURNING id;
 
 -- name: coming_pinned (task_id, now)
--- The same of ticks that nodes have runs of already. They are not written anew: some of the tick may have been handed over.
-SELECT id, scheduled_at FROM run
-WHERE task_id = $1 AND trigger = 'schedule' AND state = 'pending' AND attempt = 0 AND scheduled_at > $2 AND pinned <> ''
+-- The same of ticks that nodes have runs of already, or had before they gave them back. They are not written anew: some of
+-- the tick may have been handed over, and a node does not take the same attempt twice.
+SELECT * FROM run
+WHERE task_id = $1 AND trigger = 'schedule' AND state = 'pending' AND failures = 0 AND scheduled_at > $2
+    AND (pinned <> '' OR attempt > 0)
 FOR UPDATE;
+
+-- name: ticks_after (task_id, after, until)
+SELECT scheduled_at FROM run
+WHERE task_id = $1 AND trigger = 'schedule' AND scheduled_at > $2 AND scheduled_at <= $3
+UNION
+SELECT scheduled_at FROM run_history
+WHERE task_id = $1 AND trigger = 'schedule' AND scheduled_at > $2 AND scheduled_at <= $3
+ORDER BY 1;
 
 -- name: withdraw_coming_runs (task_id, now)
 -- Ticks that are not due yet but handed over: the node is asked to give them back.
 UPDATE run SET recall = 'withdraw'
-WHERE task_id = $1 AND trigger = 'schedule' AND state = 'assigned' AND scheduled_at > $2 AND recall IS NULL
+WHERE task_id = $1 AND trigger = 'schedule' AND state IN ('assigned', 'unknown') AND scheduled_at > $2 AND recall IS NULL
 RETURNING node_id;
 
 -- name: waiting_runs_of (task_id)
--- Due runs that have not had their first attempt.
-SELECT id FROM run WHERE task_id = $1 AND state = 'pending' AND attempt = 0 FOR UPDATE;
+-- Due runs that have not begun; a node may have given them back.
+SELECT id FROM run WHERE task_id = $1 AND state = 'pending' AND failures = 0 FOR UPDATE;
 
 -- name: find_tasks (ids, names, deleted)
 -- The next tick may be in the ledger already, some seconds ahead.

@@ -1,0 +1,166 @@
+"""A task is changed while a node has a tick of it: that runs once or not at all, and the ledger says which."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from dts.domain.columns import pack_keys
+from dts.pb.dts.v1 import (
+    Interval,
+    Overlap,
+    Policies,
+    RequestCancelRequest,
+    Rule,
+    RunState,
+    Schedule,
+    TakeBackRequest,
+    TaskAction,
+    TaskChange,
+    TaskSpec,
+)
+from support.ledger import NOOP, Key, Ledger, every
+
+LEAD = timedelta(seconds=1)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+async def ledger(database) -> Ledger:
+    made = Ledger.on(database)
+    await made.node()
+    return made
+
+
+async def hourly(ledger: Ledger, **fields: object) -> Schedule:
+    """Due in three to four seconds, and then not for an hour."""
+    due = (await ledger.now()).timestamp() // 1 + 4
+    return Schedule(rules=[Rule(every=Interval(period=HOUR, phase=timedelta(seconds=due) % HOUR))], **fields)
+
+
+async def tick_ahead(ledger: Ledger, task: str) -> tuple[UUID, datetime]:
+    """The next tick of a task."""
+    await ledger.materialise()
+    (row,) = await ledger.written(task)
+    return row["id"], row["scheduled_at"]
+
+
+def altered(task: str, action: TaskAction, schedule: Schedule | None = None, **policies: object) -> TaskChange:
+    spec = None
+    if action is TaskAction.UPDATE:
+        spec = TaskSpec(
+            name="pulse", description="changed", kind=NOOP, schedule=schedule, policies=Policies(**policies)
+        )
+    return TaskChange(action=action, task_id=task, spec=spec)
+
+
+async def give_back(ledger: Ledger, *keys: Key) -> None:
+    request = TakeBackRequest(node_id="alpha", incarnation=ledger.nodes["alpha"], attempts=pack_keys(list(keys)))
+    await ledger.store.results.take_back(request)
+
+
+async def test_a_tick_that_ran_although_it_was_withdrawn_does_not_run_again(ledger):
+    schedule = await hourly(ledger)
+    task = await ledger.task("pulse", schedule, kind=NOOP, overlap=Overlap.ALLOW)
+    tick, instant = await tick_ahead(ledger, task)
+    held = await ledger.claim(now=instant - LEAD)
+    await ledger.change(altered(task, TaskAction.UPDATE, schedule, overlap=Overlap.ALLOW))
+    await ledger.report(held)
+    await ledger.materialise()
+    assert tick not in [run_id for run_id, _ in await ledger.claim(now=instant)]
+    assert (await ledger.run(tick)).state is RunState.SUCCEEDED
+
+
+async def test_a_coming_tick_that_was_cancelled_stays_cancelled_when_its_task_is_changed(ledger):
+    schedule = await hourly(ledger)
+    task = await ledger.task("pulse", schedule, kind=NOOP)
+    tick, instant = await tick_ahead(ledger, task)
+    await ledger.store.runs.cancel(RequestCancelRequest(run_ids=[str(tick)]))
+    await ledger.change(altered(task, TaskAction.UPDATE, schedule))
+    await ledger.materialise()
+    assert tick not in [run_id for run_id, _ in await ledger.claim(now=instant)]
+
+
+@pytest.mark.parametrize("action", [TaskAction.DELETE, TaskAction.PAUSE])
+async def test_a_tick_that_came_back_from_its_node_ends_with_its_task(ledger, action):
+    schedule = await hourly(ledger)
+    task = await ledger.task("pulse", schedule, kind=NOOP)
+    tick, instant = await tick_ahead(ledger, task)
+    held = await ledger.claim(now=instant - LEAD)
+    assert [run_id for run_id, _ in held] == [tick]
+    await give_back(ledger, *held)
+    await ledger.change(altered(task, action))
+    assert await ledger.claim(now=instant) == []
+
+
+async def test_a_tick_that_came_back_from_its_node_runs_the_changed_task(ledger):
+    schedule = await hourly(ledger)
+    task = await ledger.task("pulse", schedule, kind=NOOP)
+    tick, instant = await tick_ahead(ledger, task)
+    held = await ledger.claim(now=instant - LEAD)
+    await give_back(ledger, *held)
+    await ledger.change(altered(task, TaskAction.UPDATE, schedule))
+    await ledger.materialise()
+    assert [run_id for run_id, _ in await ledger.claim(now=instant)] == [tick]
+    assert (await ledger.run(tick)).task_version == 2
+
+
+async def test_a_tick_that_is_put_back_keeps_to_the_overlap_of_the_changed_task(ledger):
+    """It took the place of a run that goes on, and no claim of any task went through any more."""
+    schedule = await hourly(ledger)
+    task = await ledger.task("pulse", schedule, kind=NOOP, overlap=Overlap.ALLOW)
+    tick, instant = await tick_ahead(ledger, task)
+    held = await ledger.claim(now=instant - LEAD)
+    await ledger.change(altered(task, TaskAction.UPDATE, schedule, overlap=Overlap.SKIP))
+    manual = await ledger.trigger(task)
+    assert [run_id for run_id, _ in await ledger.claim()] == [manual]
+    await give_back(ledger, *held)
+    assert await ledger.claim(now=instant) == []
+    assert (await ledger.run(tick)).state is RunState.SKIPPED
+
+
+async def test_a_change_does_not_use_up_runs_that_did_not_run(ledger):
+    task = await ledger.task("pulse", every(2, max_runs=3), kind=NOOP)
+    await ledger.materialise()
+    for _ in range(3):
+        await ledger.change(altered(task, TaskAction.UPDATE, every(2, max_runs=3)))
+        await ledger.materialise()
+    assert len(await ledger.written(task)) == 3
+
+
+async def test_a_task_that_has_used_up_its_runs_misses_nothing_when_it_is_changed(ledger):
+    task = await ledger.task("pulse", every(1, max_runs=1), kind=NOOP)
+    await ledger.materialise()
+    (row,) = await ledger.written(task)
+    await ledger.claim(now=row["scheduled_at"])
+    await ledger.report([(row["id"], 1)])
+    await ledger.pool.execute(
+        "UPDATE task_cursor SET upto = $2, visit_at = NULL WHERE task_id = $1",
+        UUID(task),
+        row["scheduled_at"] - timedelta(hours=1),
+    )
+    await ledger.change(altered(task, TaskAction.UPDATE, every(1, max_runs=1)))
+    assert [run.id for run in await ledger.runs(task)] == [str(row["id"])]
+
+
+async def test_every_tick_of_a_pause_is_in_a_row_although_one_ran_at_its_beginning(ledger):
+    task = await ledger.task("pulse", every(1), kind=NOOP, overlap=Overlap.ALLOW)
+    await ledger.materialise()
+    now = await ledger.now()
+    row = next(row for row in await ledger.written(task) if row["scheduled_at"] > now + LEAD / 5)
+    tick, instant = row["id"], row["scheduled_at"]
+    held = await ledger.claim(now=instant)
+    await ledger.change(altered(task, TaskAction.PAUSE))
+    await ledger.report([(tick, 1)])
+    await give_back(ledger, *(key for key in held if key[0] != tick))
+    await asyncio.sleep(2.5)
+    await ledger.change(altered(task, TaskAction.RESUME))
+    rows = await ledger.pool.fetch(
+        "SELECT state::text, scheduled_at, last_scheduled_at, ticks FROM run_history WHERE task_id = $1", UUID(task)
+    )
+    paused = [row for row in rows if row["state"] == "skipped" and row["scheduled_at"] > instant]
+    assert [row["state"] for row in rows if row["scheduled_at"] == instant] == ["succeeded"]
+    assert sum(row["ticks"] for row in paused) >= 1
