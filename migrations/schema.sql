@@ -418,6 +418,8 @@ CREATE UNIQUE INDEX run_slot ON public.run USING btree (task_id, pinned, slot) W
 
 CREATE INDEX run_task ON public.run USING btree (task_id, scheduled_at);
 
+CREATE INDEX run_unknown ON public.run USING btree (unknown_at, id) WHERE (state = 'unknown'::public.run_state);
+
 CREATE INDEX run_waiting ON public.run USING btree (task_id, scheduled_at) WHERE ((state = 'pending'::public.run_state) AND (claim_at IS NULL));
 
 CREATE INDEX task_cursor_due ON public.task_cursor USING btree (next_due_at) WHERE (next_due_at IS NOT NULL);

@@ -12,7 +12,7 @@ from dts.docker.engine import Engine
 from dts.docker.logs import Demultiplexer, Piece, seconds_of
 from dts.docker.values import Container, Event, Image, instant
 from dts.domain.errors import InvalidArgument
-from dts.roles.executor.container.end import OOM_LOOKS, SETTLE, End, Outage, Vigil, judge, saw_it
+from dts.roles.executor.container.end import OOM_LOOKS, SETTLE, Vigil, judge, saw_it
 from dts.roles.executor.container.images import digest_of
 from dts.roles.executor.container.tail import Cursor
 
@@ -39,7 +39,7 @@ def seen(code: int, *, started: float | None = 0, finished: float | None = 60, o
     )
 
 
-OUTAGE = Outage(at(50), at(70))
+HEARD = at(70)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,8 @@ OUTAGE = Outage(at(50), at(70))
     [
         (seen(0), True, 0),
         (seen(0), False, None),
-        (seen(0, finished=30), False, 0),
+        (seen(0, finished=30), False, None),
+        (seen(0, finished=75), False, 0),
         (seen(3), False, 3),
         (seen(137), False, None),
         (seen(255), False, None),
@@ -59,23 +60,19 @@ OUTAGE = Outage(at(50), at(70))
     ],
 )
 def test_what_the_notes_of_an_engine_are_worth(container, same, code):
-    assert judge(container, same_engine=same, outage=OUTAGE).exit_code == code
-
-
-def test_after_a_time_in_which_nobody_listened_a_success_is_not_known():
-    assert judge(seen(0), same_engine=False, outage=Outage(None, at(70))) == End(None)
+    assert judge(container, same_engine=same, heard=HEARD).exit_code == code
 
 
 @pytest.mark.parametrize(("code", "cause"), [(137, True), (0, False), (1, False)])
 def test_memory_is_the_cause_only_if_the_work_was_killed(code, cause):
-    end = judge(seen(code, oom=True), same_engine=True, outage=OUTAGE)
+    end = judge(seen(code, oom=True), same_engine=True, heard=HEARD)
     assert (end.exit_code, end.oom_killed) == (code, cause)
 
 
 @pytest.mark.parametrize(("finished", "ago"), [(30, 40), (60, 10), (69.5, 0), (75, 0)])
 def test_the_end_was_when_the_engine_noted_it(finished, ago):
     """Not when we came to hear of it; less than a second is the difference of two clocks."""
-    end = judge(seen(3, finished=finished), same_engine=True, outage=OUTAGE)
+    end = judge(seen(3, finished=finished), same_engine=True, heard=HEARD)
     assert end.ago == timedelta(seconds=ago)
 
 

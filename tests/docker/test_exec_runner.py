@@ -338,10 +338,12 @@ class Early(Execs):
     """Looks before the engine has begun: it answers a start first."""
 
     looks = 0
+    begins_after = 1
 
     async def look(self, exec_id: str) -> ExecState:
         self.looks += 1
-        return ExecState(running=False, exit_code=None) if self.looks == 1 else await super().look(exec_id)
+        early = self.looks <= self.begins_after
+        return ExecState(running=False, exit_code=None) if early else await super().look(exec_id)
 
 
 async def test_a_command_that_is_looked_at_before_it_began_has_its_true_exit_code(host, runner):
@@ -353,6 +355,22 @@ async def test_a_command_that_is_looked_at_before_it_began_has_its_true_exit_cod
         work._execs = Early(host.engine)
         assert (await asyncio.wait_for(work.wait(Heard().emit), 20)).exit_code == code
         await work.discard()
+
+
+async def test_a_command_that_is_stopped_before_it_began_does_not_run_on(host, runner):
+    name = named("db")
+    container = await host.runs(name)
+    work = await runner.prepare(shell("exec sleep 4321", container=name))
+    await work.start()
+    honest, work._execs = work._execs, Early(host.engine)
+    work._execs.begins_after = 3
+    waiting = asyncio.create_task(work.wait(Heard().emit))
+    await asyncio.sleep(0)
+    await asyncio.wait_for(work.stop(grace=timedelta(seconds=0.5)), 20)
+    await asyncio.wait_for(waiting, 20)
+    work._execs = honest
+    assert [line for line in host.processes(container) if "4321" in line] == []
+    await work.discard()
 
 
 async def test_one_of_several_that_never_started_costs_the_others_nothing(host, runner):

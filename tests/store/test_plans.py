@@ -58,7 +58,8 @@ PAGE = "'-infinity', 'infinity', 'infinity', 'ffffffff-ffff-ffff-ffff-ffffffffff
 BIG = {"run", "task", "task_cursor", "run_history", "log_chunk"}
 NEW_RUN = (
     f"{RUNS}, {TASKS}, ARRAY[1], ARRAY['schedule'], ARRAY[now()], ARRAY[now()], ARRAY[now()], ARRAY[now()], "
-    "ARRAY[interval '1 s'], ARRAY[true], ARRAY[true], ARRAY[NULL::smallint], ARRAY[NULL::text], ARRAY[NULL::text], now()"
+    "ARRAY[interval '1 s'], ARRAY[true], ARRAY[true], ARRAY[NULL::smallint], ARRAY[NULL::text], "
+    "ARRAY[NULL::text], now()"
 )
 PLANS: list[tuple[str, str, set[str]]] = [
     ("lock_due_cursors", "now(), 500", BIG),
@@ -76,6 +77,8 @@ PLANS: list[tuple[str, str, set[str]]] = [
     ("runs_on_node", "'n1'", BIG - {"task"}),
     ("recalls_of", "ARRAY['n1', 'n2']", BIG),
     ("silence_nodes", "now()", BIG),
+    ("silent_runs", f"now() - interval '1 year', {RUN}, 500", BIG - {"node"}),
+    ("over_already", RUNS, BIG),
     ("overdue_runs", "false, now(), 500", BIG),
     ("find_run", f"{RUN}, {RUN}", BIG),
     ("live_runs", RUNS, BIG),

@@ -137,10 +137,10 @@ class Swarm:
             return sorted(found, key=lambda task: task.created_at)
 
     async def nodes(self) -> list[SwarmNode]:
-        """All nodes, by id."""
+        """All nodes, by id. One that has joined and not said anything of itself yet has no name, and is left out."""
         async with asked("list the nodes of the Swarm", within=CALL_SECONDS):
             found = [_node(one) for one in await self._engine.call("GET", "nodes")]
-            return sorted(found, key=lambda node: node.id)
+            return sorted((node for node in found if node.hostname), key=lambda node: node.id)
 
     async def id_of(self, kind: Named, name: str) -> str:
         """The id of a secret or config by its whole name: the engine's own filter takes beginnings too.
@@ -180,11 +180,11 @@ def _service(data: Mapping[str, Any]) -> SwarmService:
 
 
 def _node(data: Mapping[str, Any]) -> SwarmNode:
-    spec, about = data["Spec"], data["Description"]
+    spec, about = data["Spec"], data.get("Description") or {}
     platform, resources = about.get("Platform") or {}, about.get("Resources") or {}
     return SwarmNode(
         id=data["ID"],
-        hostname=about["Hostname"],
+        hostname=about.get("Hostname", ""),
         role=spec["Role"],
         availability=spec["Availability"],
         state=data["Status"]["State"],

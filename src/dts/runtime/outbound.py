@@ -144,4 +144,12 @@ def _words(error: Exception) -> str:
     """What the operating system or TLS said."""
     cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
     words = getattr(cause, "verify_message", None) or getattr(cause, "reason", None) or getattr(cause, "strerror", None)
-    return str(words or cause or type(cause).__name__)[:200]
+    # What the library says of itself may have the whole address in it, and that may be a secret.
+    return str(words or _CAUSES.get(type(cause)) or type(cause).__name__)[:200]
+
+
+_CAUSES: dict[type[BaseException], str] = {
+    aiohttp.ServerDisconnectedError: "it ended the connection",
+    aiohttp.ClientResponseError: "what came is no HTTP",
+    aiohttp.ClientPayloadError: "the body is not whole",
+}

@@ -17,6 +17,9 @@ from dts.store.pool import Connection
 from dts.store.queries import sql
 from dts.store.rows import word
 
+STOPS = frozenset({"cancel", "replace", "terminate"})
+"""What was asked of a node so that the run ends."""
+
 
 async def give_back(
     connection: Connection, definitions: Definitions, rows: Sequence[asyncpg.Record]
@@ -25,11 +28,12 @@ async def give_back(
     now: datetime = await connection.fetchval("SELECT now()")
     current = await connection.fetch(sql("lock_current"), list({row["task_id"] for row in rows}))
     tasks = {row["id"]: row for row in current}
-    stopped = [row for row in rows if row["recall"] in {"cancel", "replace", "terminate"}]
-    rest = [row for row in rows if row not in stopped]
+    stopped = [row for row in rows if row["recall"] in STOPS]
+    rest = [row for row in rows if row["recall"] not in STOPS]
     known = await definitions.get(connection, [(row["id"], row["version"]) for row in current])
     again = [row for row in rest if _still_counts(row, tasks.get(row["task_id"]), known)]
-    dropped = [row["id"] for row in rest if row not in again]
+    kept = {row["id"] for row in again}
+    dropped = [row["id"] for row in rest if row["id"] not in kept]
     ended = await _end_cancelled(connection, stopped, now)
     ended += await connection.fetch(sql("delete_runs"), dropped)
     await put_back(connection, [(row, _to_run(row, tasks.get(row["task_id"]), known)) for row in again], now)

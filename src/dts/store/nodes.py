@@ -178,8 +178,10 @@ class NodeStore:
         adopted = [key for key in held if key in ours]
         missing = [row for key, row in ours.items() if key not in held]
         lost_on_the_way = [row for row in missing if row["started_at"] is None and row["recall"] is None]
-        await _adopt(connection, adopted, held)
-        doubted = [row["id"] for row in missing if row not in lost_on_the_way]
+        sent_again = {(row["id"], row["attempt"]): -1 for row in lost_on_the_way}
+        await _adopt(connection, [*adopted, *sent_again], {**held, **sent_again})
+        sent = {row["id"] for row in lost_on_the_way}
+        doubted = [row["id"] for row in missing if row["id"] not in sent]
         await connection.execute(sql("doubt_runs"), doubted, now)
         again = await self._work_again(connection, node.id, lost_on_the_way)
         kept = await self._work_again(connection, node.id, [ours[key] for key in adopted])

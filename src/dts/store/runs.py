@@ -170,9 +170,11 @@ class RunStore:
         if len(known) < len(keys):
             raise FailedPrecondition("the version of the task that it ran cannot be read any more")
         now: datetime = await connection.fetchval("SELECT now()")
+        ids = [parse_id(run.id, field="runs.id") for run in request.runs]
+        over = [(row["id"], row["scheduled_at"]) for row in await connection.fetch(sql("over_already"), ids)]
         new = [
             NewRun(
-                run_id=parse_id(run.id, field="runs.id"),
+                run_id=ids[place],
                 definition=known[(task_id, run.task_version or version)],
                 trigger=Trigger(request.trigger),
                 scheduled_at=run.scheduled_at or now,
@@ -181,9 +183,10 @@ class RunStore:
                 parameters=json.dumps(dict(run.parameters)) if run.parameters else None,
             )
             for place, run in enumerate(request.runs)
+            if ids[place] not in dict(over)
         ]
         inserted = set(await write_runs(connection, new, now))
-        return [(run.run_id, run.scheduled_at) for run in new if run.run_id in inserted or len(new) == 1]
+        return over + [(run.run_id, run.scheduled_at) for run in new if run.run_id in inserted or len(new) == 1]
 
     async def _read(self, keys: Sequence[tuple[UUID, datetime]]) -> list[Run]:
         """The runs of these keys in their order, wherever they are by now."""

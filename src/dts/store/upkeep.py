@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
 
 import asyncpg
 
 from dts.domain.definition import Definition
+from dts.domain.ids import EPOCH
 from dts.domain.runs import Outcome, after_attempt
 from dts.domain.verdicts import End
 from dts.pb.dts.v1 import (
@@ -68,7 +70,7 @@ class UpkeepStore:
                 unknown=len(unknown),
                 lost=lost,
                 expired=len(expired),
-                released=await _release_stranded(connection, now),
+                released=await _release_stranded(connection, self._definitions, now),
                 ended=tally([*failed, *expired]),
             )
 
@@ -122,13 +124,7 @@ class UpkeepStore:
 
     async def _give_up_silent(self, connection: Connection, now: datetime) -> tuple[int, list[Ending]]:
         """How many runs were settled, and which of them are over."""
-        rows = await connection.fetch(sql("silent_runs"), BATCH)
-        known = await self._definitions.get(connection, [(row["task_id"], row["task_version"]) for row in rows])
-        over = [
-            (row, definition)
-            for row in rows
-            if (definition := known.get((row["task_id"], row["task_version"]))) and _is_lost(row, definition, now)
-        ]
+        over = await self._lost(connection, now)
         withdrawn = [row for row, definition in over if _only_withdrawn(row, definition)]
         lost = [(row, definition) for row, definition in over if not _only_withdrawn(row, definition)]
         again = [
@@ -140,6 +136,22 @@ class UpkeepStore:
         await _retry_lost(connection, again, now)
         await release(connection, await _end_lost(connection, failed, now), now)
         return len(over), [(*_end_of(row), 1) for row in failed]
+
+    async def _lost(self, connection: Connection, now: datetime) -> list[tuple[asyncpg.Record, Definition]]:
+        """Runs whose wait for their node is over; those that wait for days are passed over."""
+        lost: list[tuple[asyncpg.Record, Definition]] = []
+        last = (EPOCH, UUID(int=0))
+        while len(lost) < BATCH:
+            rows = await connection.fetch(sql("silent_runs"), *last, BATCH)
+            known = await self._definitions.get(connection, [(row["task_id"], row["task_version"]) for row in rows])
+            for row in rows:
+                definition = known.get((row["task_id"], row["task_version"]))
+                if definition is not None and _is_lost(row, definition, now):
+                    lost.append((row, definition))
+            if len(rows) < BATCH:
+                break
+            last = (rows[-1]["unknown_at"], rows[-1]["id"])
+        return lost
 
     def _again(self, row: asyncpg.Record, definition: Definition) -> timedelta | None:
         """After what delay a lost run gets another attempt; None: it does not."""
@@ -245,12 +257,18 @@ async def _expire(connection: Connection, now: datetime) -> list[Ending]:
     return await end_pending(connection, ended, now)
 
 
-async def _release_stranded(connection: Connection, now: datetime) -> int:
-    stranded = await connection.fetch(sql("stranded_waiters"))
+async def _release_stranded(connection: Connection, definitions: Definitions, now: datetime) -> int:
+    places = await connection.fetch(sql("stranded_waiters"))
+    known = await definitions.get(connection, [(row["task_id"], row["version"]) for row in places])
+    free = [
+        (row["task_id"], row["pinned"], definition.policies.max_parallel - row["turns"])
+        for row in places
+        if (definition := known.get((row["task_id"], row["version"]))) is not None
+    ]
+    stranded = [place for place in free if place[2] > 0]
     if not stranded:
         return 0
-    tasks, pinned = [row["task_id"] for row in stranded], [row["pinned"] for row in stranded]
-    return len(await connection.fetch(sql("release_waiting"), tasks, pinned, [1] * len(stranded), now))
+    return len(await connection.fetch(sql("release_waiting"), *map(list, zip(*stranded, strict=True)), now))
 
 
 async def _create(connection: Connection, there: set[tuple[str, str]], today: date) -> list[str]:

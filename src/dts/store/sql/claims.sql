@@ -56,7 +56,7 @@ SELECT min(claim_at) - coalesce($1::timestamptz, now()) FROM (
 ) AS lanes;
 
 -- name: holders (task_ids)
-SELECT task_id, pinned, id, slot, state::text, recall IS NOT NULL AS recalled
+SELECT task_id, pinned, id, slot, state::text, coalesce(recall <> 'withdraw', false) AS recalled
 FROM run
 WHERE task_id = ANY($1::uuid[]) AND slot IS NOT NULL
 ORDER BY task_id, assigned_at;

@@ -21,9 +21,10 @@ ORDER BY id
 FOR UPDATE;
 
 -- name: adopt_runs (ids, started_ago)
--- The node holds them, whatever we thought.
+-- The node holds them, or is sent them again, whatever we thought. What has started is not asked back any more.
 UPDATE run
 SET state = CASE WHEN new.started_ago >= 0 THEN 'running'::run_state ELSE 'assigned' END, unknown_at = NULL,
+    recall = CASE WHEN new.started_ago >= 0 THEN nullif(run.recall, 'withdraw') ELSE run.recall END,
     started_at = CASE WHEN new.started_ago >= 0
         THEN coalesce(run.started_at, now() - new.started_ago * interval '1 microsecond') END
 FROM unnest($1::uuid[], $2::bigint[]) AS new (id, started_ago)

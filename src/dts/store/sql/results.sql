@@ -52,7 +52,7 @@ SELECT id, task_id, pinned, slot IS NOT NULL AS held FROM ended;
 -- Answers with the attempts that are this node's; any other one runs without leave.
 WITH begun AS (
     UPDATE run
-    SET state = 'running', unknown_at = NULL,
+    SET state = 'running', unknown_at = NULL, recall = nullif(run.recall, 'withdraw'),
         started_at = CASE WHEN r.started_ago >= 0
             THEN greatest(
                 least($6::timestamptz, now()) - r.started_ago * interval '1 microsecond', run.assigned_at,
@@ -145,14 +145,14 @@ WHERE node.id = run.node_id AND node.lease_until < coalesce($1::timestamptz, now
     AND run.state IN ('assigned', 'running')
 RETURNING run.id;
 
--- name: silent_runs (batch)
+-- name: silent_runs (after_at, after_id, batch)
 -- never_started: an executor starts nothing once its lease is over. Of what was due before that nobody knows.
 SELECT run.*, node.hostname,
     run.started_at IS NULL AND greatest(run.not_before, run.assigned_at) >= node.lease_until AS never_started
 FROM run LEFT JOIN node ON node.id = run.node_id
-WHERE run.state = 'unknown'
-ORDER BY run.unknown_at
-LIMIT $1
+WHERE run.state = 'unknown' AND (run.unknown_at, run.id) > ($1::timestamptz, $2::uuid)
+ORDER BY run.unknown_at, run.id
+LIMIT $3
 FOR UPDATE OF run SKIP LOCKED;
 
 -- name: overdue_runs (weightless, now, batch)
@@ -165,14 +165,17 @@ LIMIT $3
 FOR UPDATE SKIP LOCKED;
 
 -- name: stranded_waiters ()
--- Tasks with runs that wait although no run holds a place: a wake-up was lost.
-SELECT DISTINCT w.task_id, w.pinned FROM run w
+-- Places whose runs wait, with the version of the eldest, and how many runs there have a turn: those that hold a place, and
+-- those that are due and are looked at by claims, be it again and again. With fewer than may, a wake-up was lost.
+SELECT w.task_id, w.pinned, (array_agg(w.task_version ORDER BY w.scheduled_at, w.created_at))[1] AS version,
+    (
+        SELECT count(*) FROM run h
+        WHERE h.task_id = w.task_id AND h.pinned = w.pinned
+            AND (h.slot IS NOT NULL OR (h.state = 'pending' AND h.serial AND h.claim_at IS NOT NULL AND h.not_before <= now()))
+    ) AS turns
+FROM run w
 WHERE w.state = 'pending' AND w.claim_at IS NULL
-    AND NOT EXISTS (SELECT FROM run h WHERE h.task_id = w.task_id AND h.pinned = w.pinned AND h.slot IS NOT NULL)
-    AND NOT EXISTS (
-        SELECT FROM run p
-        WHERE p.task_id = w.task_id AND p.pinned = w.pinned AND p.state = 'pending' AND p.claim_at <= now() AND p.serial
-    );
+GROUP BY w.task_id, w.pinned;
 
 -- name: lock_current (task_ids)
 SELECT id, version, enabled, deleted_at FROM task WHERE id = ANY($1::uuid[]) ORDER BY id FOR SHARE;

@@ -57,31 +57,20 @@ class End:
     ago: timedelta = timedelta(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Outage:
-    """While the engine could not be heard. since: None if nobody listened before."""
-
-    since: datetime | None
-    until: datetime
-
-    def covers(self, at: datetime) -> bool:
-        """Whether an instant may lie in it."""
-        return at <= self.until + MARGIN and (self.since is None or at >= self.since - MARGIN)
-
-
-def judge(seen: Container, *, same_engine: bool, outage: Outage) -> End:
+def judge(seen: Container, *, same_engine: bool, heard: datetime) -> End:
     """What the engine's notes on a container are worth.
 
     Args:
         seen: the notes, on a container that does not run.
         same_engine: whether it is certain that the engine was not restarted since the container's start.
-        outage: when we did not hear it.
+        heard: since when it is heard again. When it was heard last is not known: a connection may be dead for long
+            before that is noticed.
     """
     if seen.started_at is None or seen.finished_at is None or seen.finished_at < seen.started_at - MARGIN:
         return End(None)
-    if not same_engine and outage.covers(seen.finished_at) and seen.exit_code in BY_THE_ENGINE:
+    if not same_engine and seen.finished_at <= heard + MARGIN and seen.exit_code in BY_THE_ENGINE:
         return End(None)
-    return ended(seen, seen.exit_code, now=outage.until)
+    return ended(seen, seen.exit_code, now=heard)
 
 
 def ended(seen: Container, exit_code: int, *, now: datetime) -> End:
@@ -216,7 +205,7 @@ class Vigil:
         if seen.unstarted:
             return await self._take_back(seen)
         same = await self._same_engine(seen)
-        return judge(seen, same_engine=same, outage=Outage(since, self._now()))
+        return judge(seen, same_engine=same, heard=self._now())
 
     async def _seen_again(self) -> Container | None:
         """What the engine has noted as soon as it answers; None if it knows no such container.

@@ -53,8 +53,13 @@ class Command:
     exec_id: str
     user: str = ""
     output: ExecOutput | None = field(default=None, compare=False)
+    listening: asyncio.Task[None] | None = field(default=None, compare=False)
     failure: str = ""
     lost: bool = False
+
+    def begins(self, state: ExecState) -> bool:
+        """Whether what looks as if it never began still may: its output is open."""
+        return state.unstarted and self.listening is not None and not self.listening.done()
 
 
 class ExecWork:
@@ -123,8 +128,9 @@ class ExecWork:
             await lines.take(LogStream.STDERR, f"{command.failure}\n".encode())
             return NOT_STARTED
         listening = asyncio.create_task(_listen(command, lines), name=f"output of a command in {command.name}")
+        command.listening = listening
         try:
-            state = await self._over(command, listening)
+            state = await self._over(command)
             if state is not None and state.unstarted and command.output is None:
                 command.failure = f"the command was never started in {command.name}"
                 return await self._ended(command, lines)
@@ -149,14 +155,13 @@ class ExecWork:
         except DtsError as error:
             log.warning("what the command in %s left behind cannot be ended: %s", command.name, error)
 
-    async def _over(self, command: Command, listening: asyncio.Task[None]) -> ExecState | None:
+    async def _over(self, command: Command) -> ExecState | None:
         """Where it stands when it does not run; None if its container, or the engine's memory of it, is gone.
 
         An engine answers a start before it has begun: what it says of a command then looks like one that never began.
         """
         pause, unstarted = FIRST_PAUSE, 0
         while True:
-            deaf = listening.done()
             try:
                 state = await self._execs.look(command.exec_id)
             except NotFound:
@@ -164,9 +169,8 @@ class ExecWork:
             except DtsError as error:
                 log.info("the command in %s: %s", command.name, error)
             else:
-                unstarted += state.unstarted and deaf
-                begins = state.unstarted and unstarted < UNSTARTED_LOOKS and not self._stopping
-                if not state.running and not begins:
+                unstarted += state.unstarted and not command.begins(state)
+                if not state.running and not (state.unstarted and unstarted < UNSTARTED_LOOKS):
                     return state
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
@@ -222,7 +226,8 @@ class ExecWork:
 
     async def _runs(self, command: Command) -> bool:
         try:
-            return (await self._execs.look(command.exec_id)).running
+            state = await self._execs.look(command.exec_id)
+            return state.running or command.begins(state)
         except NotFound:
             return False
 

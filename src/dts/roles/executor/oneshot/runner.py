@@ -14,7 +14,7 @@ from uuid import UUID
 
 from dts.docker.engine import Engine
 from dts.docker.swarm import Swarm, SwarmService
-from dts.domain.errors import Conflict, DtsError, InvalidArgument, NotFound
+from dts.domain.errors import Conflict, DtsError, InvalidArgument, NotFound, Unavailable
 from dts.domain.node_policy import NodePolicy, service_denials
 from dts.pb.dts.v1 import Reason, Resources, ServiceKind
 from dts.roles.executor.container.config import ATTEMPT_LABEL, OWNER_LABEL, RUN_LABEL, deny, key_of, labels_of
@@ -98,7 +98,10 @@ class OneshotRunner:
         Raises:
             DtsError: the engine does not answer.
         """
-        if await self.missing():
+        membership = await self._engine.membership()
+        if not membership.manager:
+            if jobs and not membership.node_id:  # an engine that has just started may not be back in its Swarm yet
+                raise Unavailable("the engine is in no Swarm")
             return {}
         wanted = {job.key: job for job in jobs}
         found: dict[Key, Work] = {}

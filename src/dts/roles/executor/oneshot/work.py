@@ -40,6 +40,7 @@ class OneshotWork:
         start_by: monotonic seconds by which its container must run.
         monotonic: seconds that never go back.
         discarded: told at the end whether it was removed.
+        margin: seconds after the grace in which the Swarm shall say that it has stopped.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class OneshotWork:
         start_by: float,
         monotonic: Callable[[], float],
         discarded: Callable[[bool], None],
+        margin: float = GONE_MARGIN_SECONDS,
     ) -> None:
         self._swarm = swarm
         self._service = service
@@ -58,6 +60,7 @@ class OneshotWork:
         self._start_by = start_by
         self._monotonic = monotonic
         self._discarded = discarded
+        self._margin = margin
         self._stopped = False
 
     @property
@@ -102,7 +105,12 @@ class OneshotWork:
                 raise Refused(*_late(task))
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
-            task = await self._task() or task
+            try:
+                task = await self._task() or task
+            except NotFound:
+                raise
+            except DtsError as error:  # it may have begun; managers without a leader say so in a moment
+                log.info("service %s: %s", self._service[:12], error)
         return task
 
     async def wait(self, emit: Emit) -> Ended:
@@ -149,10 +157,15 @@ class OneshotWork:
             DtsError: the managers do not answer.
         """
         self._stopped = True
-        with suppress(NotFound):
+        try:
             await self._suit_nobody()
-            async with asyncio.timeout(grace.total_seconds() + GONE_MARGIN_SECONDS):
+            async with asyncio.timeout(grace.total_seconds() + self._margin):
                 await self._gone()
+        except NotFound:
+            pass
+        except TimeoutError:
+            # Its node does not answer: the Swarm would go on for a day to say that it runs there.
+            await self.kill()
 
     async def _gone(self) -> None:
         while True:

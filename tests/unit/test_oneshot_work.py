@@ -1,0 +1,89 @@
+"""A one-shot service before managers that have no leader for a moment, and nodes that do not answer."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from dts.docker.swarm import Swarm, SwarmTask
+from dts.docker.values import Membership
+from dts.domain.errors import Unavailable
+from dts.roles.executor.oneshot.runner import OneshotRunner
+from dts.roles.executor.oneshot.work import OneshotWork
+
+RUNNING = SwarmTask(
+    id="t", state="running", message="", node_id="n", container="c", exit_code=None, created_at="2026-01-01T00:00:00Z"
+)
+
+
+class Managers:
+    """answers: of each look at the tasks, the last one for ever."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.removed = []
+        self.spec = {"Mode": {"Replicated": {"Replicas": 0}}, "TaskTemplate": {}}
+
+    async def service(self, _id):
+        replicas = self.spec["Mode"]["Replicated"]["Replicas"]
+        return SimpleNamespace(id="s", replicas=replicas, spec=self.spec, version=1)
+
+    async def update(self, _service, spec):
+        self.spec = spec
+
+    async def tasks(self, _service):
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return [answer]
+
+    async def remove(self, service):
+        self.removed.append(service)
+
+
+def work(managers):
+    return OneshotWork(
+        managers, "s", image="i", start_by=1e9, monotonic=lambda: 0.0, discarded=lambda _: None, margin=0.1
+    )
+
+
+async def test_managers_without_a_leader_do_not_make_a_start_fail_that_was_given():
+    managers = Managers(Unavailable("no leader"), RUNNING)
+    await asyncio.wait_for(work(managers).start(), 10)
+    assert managers.removed == []
+
+
+async def test_a_service_whose_node_does_not_answer_is_killed_when_its_grace_is_over():
+    managers = Managers(RUNNING)
+    await asyncio.wait_for(work(managers).stop(grace=timedelta(0)), 10)
+    assert managers.removed == ["s"]
+
+
+async def test_an_engine_that_is_not_back_in_its_swarm_has_not_lost_its_services():
+    class Engine:
+        async def membership(self):
+            return Membership(name="n1", node_id="", manager=False, labels={})
+
+    runner = OneshotRunner.__new__(OneshotRunner)
+    runner._engine = Engine()
+    with pytest.raises(Unavailable):
+        await runner.find([SimpleNamespace(key=(1, 1))])
+    assert await runner.find([]) == {}
+
+
+async def test_a_node_that_has_said_nothing_of_itself_yet_is_left_out():
+    ready = {"Spec": {"Role": "worker", "Availability": "active"}, "Status": {"State": "ready"}}
+    nodes = [
+        {**ready, "ID": "a", "Description": {"Hostname": "n1"}},
+        {**ready, "ID": "b", "Description": {"Platform": {}}},
+        {**ready, "ID": "c"},
+    ]
+
+    class Engine:
+        async def call(self, *_):
+            return nodes
+
+    assert [node.hostname for node in await Swarm(Engine()).nodes()] == ["n1"]
