@@ -33,14 +33,15 @@ async def tail(database: Answers, wakes: Wakes, request: TailLogsRequest) -> Asy
     while True:
         # Final before the last reading: what was printed up to the end is stored before the result is.
         final = run.state in FINAL
-        hint = wakes.hint("logs", run.id)
+        waits = request.follow and not final
+        hint = wakes.hint("logs", run.id) if waits else None
         more = True
         while more:
             page = await database.read_logs(ReadLogsRequest(run_id=run.id, attempt=request.attempt, after=after))
             after, more = page.next, page.more
             if page.chunks:
                 yield TailLogsResponse(chunks=page.chunks)
-        if final or not request.follow:
+        if hint is None:
             break
         await wakes.wait(hint, LOOK_AGAIN_SECONDS)
         run = await find_run(database, run.id)
