@@ -8,7 +8,6 @@ from uuid import UUID
 
 import pytest
 
-from dts.domain.columns import pack_keys
 from dts.pb.dts.v1 import (
     Interval,
     Overlap,
@@ -17,12 +16,11 @@ from dts.pb.dts.v1 import (
     Rule,
     RunState,
     Schedule,
-    TakeBackRequest,
     TaskAction,
     TaskChange,
     TaskSpec,
 )
-from support.ledger import NOOP, Key, Ledger, every
+from support.ledger import NOOP, Ledger, every
 
 LEAD = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
@@ -57,11 +55,6 @@ def altered(task: str, action: TaskAction, schedule: Schedule | None = None, **p
     return TaskChange(action=action, task_id=task, spec=spec)
 
 
-async def give_back(ledger: Ledger, *keys: Key) -> None:
-    request = TakeBackRequest(node_id="alpha", incarnation=ledger.nodes["alpha"], attempts=pack_keys(list(keys)))
-    await ledger.store.results.take_back(request)
-
-
 async def test_a_tick_that_ran_although_it_was_withdrawn_does_not_run_again(ledger):
     schedule = await hourly(ledger)
     task = await ledger.task("pulse", schedule, kind=NOOP, overlap=Overlap.ALLOW)
@@ -91,7 +84,7 @@ async def test_a_tick_that_came_back_from_its_node_ends_with_its_task(ledger, ac
     tick, instant = await tick_ahead(ledger, task)
     held = await ledger.claim(now=instant - LEAD)
     assert [run_id for run_id, _ in held] == [tick]
-    await give_back(ledger, *held)
+    await ledger.take_back(*held)
     await ledger.change(altered(task, action))
     assert await ledger.claim(now=instant) == []
 
@@ -101,7 +94,7 @@ async def test_a_tick_that_came_back_from_its_node_runs_the_changed_task(ledger)
     task = await ledger.task("pulse", schedule, kind=NOOP)
     tick, instant = await tick_ahead(ledger, task)
     held = await ledger.claim(now=instant - LEAD)
-    await give_back(ledger, *held)
+    await ledger.take_back(*held)
     await ledger.change(altered(task, TaskAction.UPDATE, schedule))
     await ledger.materialise()
     assert [run_id for run_id, _ in await ledger.claim(now=instant)] == [tick]
@@ -117,7 +110,7 @@ async def test_a_tick_that_is_put_back_keeps_to_the_overlap_of_the_changed_task(
     await ledger.change(altered(task, TaskAction.UPDATE, schedule, overlap=Overlap.SKIP))
     manual = await ledger.trigger(task)
     assert [run_id for run_id, _ in await ledger.claim()] == [manual]
-    await give_back(ledger, *held)
+    await ledger.take_back(*held)
     assert await ledger.claim(now=instant) == []
     assert (await ledger.run(tick)).state is RunState.SKIPPED
 
@@ -155,7 +148,7 @@ async def test_every_tick_of_a_pause_is_in_a_row_although_one_ran_at_its_beginni
     held = await ledger.claim(now=instant)
     await ledger.change(altered(task, TaskAction.PAUSE))
     await ledger.report([(tick, 1)])
-    await give_back(ledger, *(key for key in held if key[0] != tick))
+    await ledger.take_back(*(key for key in held if key[0] != tick))
     await asyncio.sleep(2.5)
     await ledger.change(altered(task, TaskAction.RESUME))
     rows = await ledger.pool.fetch(

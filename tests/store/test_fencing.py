@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from dts.domain.columns import pack_keys, unpack_keys
+from dts.domain.columns import unpack_keys
 from dts.domain.errors import FailedPrecondition
 from dts.pb.dts.v1 import (
     AttemptKeys,
@@ -22,7 +22,6 @@ from dts.pb.dts.v1 import (
     RenewLeasesRequest,
     RequestCancelRequest,
     RunState,
-    TakeBackRequest,
 )
 from dts.store.queries import sql
 from support.ledger import LEASE, Key, Ledger, every
@@ -92,8 +91,7 @@ async def test_a_late_report_of_an_earlier_attempt_is_settled_and_changes_nothin
     assert unpack_keys(answer.settled) == [(run_id, 1)]
     answer = await ledger.report([(run_id, 1)], RunState.RUNNING, Reason.UNSPECIFIED)
     assert unpack_keys(answer.fenced) == [(run_id, 1)]
-    back = TakeBackRequest(node_id="alpha", incarnation=ledger.nodes["alpha"], attempts=pack_keys([(run_id, 1)]))
-    await ledger.store.results.take_back(back)
+    await ledger.take_back((run_id, 1))
     run = await ledger.run(run_id)
     assert (run.state, run.attempt) == (RunState.ASSIGNED, 2)
 

@@ -15,7 +15,6 @@ from dts.pb.dts.v1 import (
     RequestedRun,
     RequestRunsRequest,
     RunState,
-    SweepRequest,
     Trigger,
 )
 from dts.store import upkeep
@@ -29,8 +28,8 @@ async def ledger(database) -> Ledger:
     return made
 
 
-async def sweep(ledger: Ledger, seconds: float = 0) -> None:
-    await ledger.store.upkeep.sweep(SweepRequest(now=await ledger.now() + timedelta(seconds=seconds)))
+async def sweep_after(ledger: Ledger, seconds: float) -> None:
+    await ledger.sweep(await ledger.now() + timedelta(seconds=seconds))
 
 
 async def test_the_turn_of_a_run_that_was_cancelled_goes_to_the_next(ledger):
@@ -41,7 +40,7 @@ async def test_the_turn_of_a_run_that_was_cancelled_goes_to_the_next(ledger):
     assert [run_id for run_id, _ in held] == [first, second]
     await ledger.report(held[:1])
     await ledger.store.runs.cancel(RequestCancelRequest(run_ids=[str(third)]))
-    await sweep(ledger)
+    await ledger.sweep()
     assert await ledger.claim() == [(fourth, 1)]
 
 
@@ -52,9 +51,9 @@ async def test_runs_that_wait_long_for_their_node_hide_no_others(ledger, monkeyp
     first, second = await ledger.trigger(patient), await ledger.trigger(hasty)
     await ledger.report(await ledger.claim(), RunState.RUNNING, Reason.UNSPECIFIED)
     await ledger.pool.execute("UPDATE node SET lease_until = now() - interval '1 second'")
-    await sweep(ledger)
+    await ledger.sweep()
     await ledger.pool.execute("UPDATE run SET unknown_at = unknown_at - interval '1 second' WHERE id = $1", first)
-    await sweep(ledger, 60)
+    await sweep_after(ledger, 60)
     assert (await ledger.run(first)).state is RunState.UNKNOWN
     assert (await ledger.run(second)).state is RunState.PENDING
 
@@ -76,12 +75,12 @@ async def test_a_run_that_is_sent_again_after_a_silence_is_not_taken_for_lost(le
     run_id = await ledger.trigger(task)
     await ledger.claim()
     await ledger.pool.execute("UPDATE node SET lease_until = now() - interval '1 second'")
-    await sweep(ledger)
+    await ledger.sweep()
     assert (await ledger.run(run_id)).state is RunState.UNKNOWN
     await ledger.node()
     assert (await ledger.run(run_id)).state is RunState.ASSIGNED
     await ledger.pool.execute("UPDATE node SET lease_until = now() + interval '1 hour'")
-    await sweep(ledger, 60)
+    await sweep_after(ledger, 60)
     assert (await ledger.run(run_id)).state is RunState.ASSIGNED
 
 
@@ -92,8 +91,8 @@ async def test_what_has_started_is_not_asked_back_any_more(ledger):
     held = await ledger.claim()
     await ledger.pool.execute("UPDATE run SET recall = 'withdraw'")
     await ledger.report(held, RunState.RUNNING, Reason.UNSPECIFIED)
-    await sweep(ledger, 15)
-    await sweep(ledger, 60)
+    await sweep_after(ledger, 15)
+    await sweep_after(ledger, 60)
     assert (await ledger.run(run_id)).state is RunState.PENDING
 
 

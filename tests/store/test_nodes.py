@@ -293,8 +293,7 @@ async def withdrawn(ledger: Ledger) -> tuple[str, UUID]:
 async def test_a_tick_that_an_edit_took_away_is_recalled_unless_it_has_started_and_then_gone(ledger):
     task, run_id = await withdrawn(ledger)
     assert await recalls(ledger) == [("alpha", [(run_id, 1)], Reason.CANCELLED, False, True)]
-    back = TakeBackRequest(node_id="alpha", incarnation=ledger.nodes["alpha"], attempts=pack_keys([(run_id, 1)]))
-    response = await ledger.store.results.take_back(back)
+    response = await ledger.take_back((run_id, 1))
     assert (response.returned, response.ended) == (0, 1)
     assert run_id not in {row["id"] for row in await ledger.written(task)}
 

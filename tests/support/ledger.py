@@ -44,6 +44,8 @@ from dts.pb.dts.v1 import (
     SaveTasksRequest,
     Schedule,
     SweepRequest,
+    TakeBackRequest,
+    TakeBackResponse,
     TaskAction,
     TaskChange,
     TaskSpec,
@@ -198,6 +200,11 @@ class Ledger:
     async def written(self, task_id: str) -> list[asyncpg.Record]:
         """The live rows of a task as they are stored, coming ticks among them, oldest first."""
         return await self.pool.fetch("SELECT * FROM run WHERE task_id = $1 ORDER BY scheduled_at", UUID(task_id))
+
+    async def take_back(self, *keys: Key, node: str = "alpha") -> TakeBackResponse:
+        """The node gives back what it has not started."""
+        request = TakeBackRequest(node_id=node, incarnation=self.nodes[node], attempts=pack_keys(list(keys)))
+        return await self.store.results.take_back(request)
 
     async def sweep(self, now: datetime | None = None) -> None:
         """Settles what is over."""

@@ -42,7 +42,7 @@ def decide(candidates: list[Candidate], situation: Situation) -> Verdicts:
     # A tick that was put off to its instant can be claimed at the same moment as the next one is ahead of its own.
     for candidate in sorted(candidates, key=lambda candidate: candidate.not_before):
         if not candidate.locked:
-            _comes_first(candidate, situation.now + situation.lead, situation)
+            _comes_first(candidate, situation.at_hand, situation)
         elif not _elder_first(candidate, situation, verdicts):
             _decide_one(candidate, situation, verdicts)
     return verdicts
@@ -54,15 +54,13 @@ def _elder_first(candidate: Candidate, situation: Situation, verdicts: Verdicts)
     Ahead of its instant it overtakes none: it would hold the place at the instant of the elder one, and be what blocks
     it. From its instant on it gives way only to one that somebody is about to take.
     """
-    passed_over = situation.elders.get(candidate.place)
-    elder_at = passed_over or candidate.elder_claim_at
+    elder_at = situation.elder_at(candidate)
     if elder_at is None or not candidate.waits_in_line or candidate.start_by <= situation.now:
         return False
-    at_hand = situation.now + situation.lead
-    again = max(elder_at, at_hand + ELDER_AGAIN)
+    again = max(elder_at, situation.at_hand + ELDER_AGAIN)
     if candidate.not_before > situation.now and candidate.overlap is not Overlap.ALLOW:
         again = min(again, candidate.not_before + situation.lead)
-    elif elder_at > at_hand or (passed_over and candidate.places > 1):
+    elif elder_at > situation.at_hand or (candidate.place in situation.elders and candidate.places > 1):
         return False
     verdicts.defer.append(Defer(candidate.run_id, again, ""))
     return True
@@ -93,7 +91,7 @@ def _decide_one(candidate: Candidate, situation: Situation, verdicts: Verdicts) 
     if there := _node_elsewhere(candidate, situation):
         _count(candidate, there, situation)
         verdicts.leave.append(Leave(candidate.run_id, there))
-        _comes_first(candidate, situation.now + situation.lead, situation)
+        _comes_first(candidate, situation.at_hand, situation)
         return
     room = _room(candidate, situation)
     if isinstance(room, Refusal):
@@ -117,10 +115,9 @@ def _fan_out(candidate: Candidate, situation: Situation, verdicts: Verdicts) -> 
 
 def _put_off(candidate: Candidate, pause: timedelta, message: str, situation: Situation, verdicts: Verdicts) -> None:
     """It is looked at again after the pause, for want of something that others of its task would want, too."""
-    at_hand = situation.now + situation.lead
-    elder_at = situation.elders.get(candidate.place) or candidate.elder_claim_at
+    elder_at = situation.elder_at(candidate)
     # Together with an elder one that is put off, too: apart, whoever is looked at first would come first.
-    again = elder_at if elder_at is not None and elder_at > at_hand else at_hand + pause
+    again = elder_at if elder_at is not None and elder_at > situation.at_hand else situation.at_hand + pause
     verdicts.defer.append(Defer(candidate.run_id, again, message))
     _comes_first(candidate, again, situation)
 

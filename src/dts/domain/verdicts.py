@@ -166,6 +166,15 @@ class Situation:
     live: dict[UUID, dict[str, int]] = field(default_factory=dict)
     elders: dict[Place, datetime] = field(default_factory=dict)
 
+    @property
+    def at_hand(self) -> datetime:
+        """What can be claimed up to here is claimed now, ahead of its instant."""
+        return self.now + self.lead
+
+    def elder_at(self, candidate: Candidate) -> datetime | None:
+        """When an elder run of its place can be claimed: one that this claim passed over, or another; None without."""
+        return self.elders.get(candidate.place, candidate.elder_claim_at)
+
     def crowd(self, task_id: UUID) -> Crowd:
         """Where the live runs of a task are."""
         return Crowd([*self.here.nodes, *self.elsewhere.nodes], self.live.get(task_id, {}))

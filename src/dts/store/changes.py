@@ -98,10 +98,11 @@ class Changes:
         spec = change.spec if change.action is TaskAction.UPDATE and change.spec else TaskSpec.parse(row["spec"])
         definition = compile_definition(row["id"], row["version"] + 1, spec)
         left = await self._settle_past(row, now)
-        taken_back = await self._settle_coming(change.action, row, now)
+        if left is not None:  # what is coming is written anew, and counts then
+            left += await self._connection.fetchval(sql("coming_ticks"), row["id"], now)
+        await self._settle_coming(change.action, row, now)
         await self._update(definition, _pause_after(change, row, self._actor, now), enabled, now, deleted=deleted)
-        left = _runs_left(definition, row, None if left is None else left + taken_back)
-        await self._move_cursor(definition, left, now, stopped=deleted or not enabled)
+        await self._move_cursor(definition, _runs_left(definition, row, left), now, stopped=deleted or not enabled)
         await self._settle_pinned(definition, now, stopped=deleted or not enabled)
         await self._remember([definition], CHANGE[change.action], [change.note], now)
 
@@ -125,13 +126,9 @@ class Changes:
         except asyncpg.UniqueViolationError as error:
             raise _taken([spec.name]) from error
 
-    async def _settle_coming(self, action: TaskAction, row: asyncpg.Record, now: datetime) -> int:
-        """What is not due yet no longer counts; what was handed over is recalled; what waits ends with its task.
-
-        Answers how many ticks do not count for the number of runs any more.
-        """
+    async def _settle_coming(self, action: TaskAction, row: asyncpg.Record, now: datetime) -> None:
+        """What is not due yet no longer counts; what was handed over is recalled; what waits ends with its task."""
         task_id = row["id"]
-        coming = {record["scheduled_at"] for record in await self._connection.fetch(sql("coming_ticks"), task_id, now)}
         await self._connection.execute(sql("drop_coming_runs"), task_id, now)
         withdrawn = await self._connection.fetch(sql("withdraw_coming_runs"), task_id, now)
         self.recalled_nodes.extend({record["node_id"] for record in withdrawn})
@@ -139,14 +136,14 @@ class Changes:
             await self._end_waiting(task_id, RunState.SKIPPED, Reason.SKIPPED_PAUSED, "the task was paused", now)
         elif action is TaskAction.DELETE:
             await self._end_waiting(task_id, RunState.CANCELLED, Reason.CANCELLED, "the task was deleted", now)
-        return len(coming)
 
     async def _settle_pinned(self, definition: Definition, now: datetime, *, stopped: bool) -> None:
         """Of a tick that every node runs: what nodes have not begun runs the new version, if that has the tick."""
         rows = await self._connection.fetch(sql("coming_pinned"), definition.task_id, now)
         kept = [] if stopped else [row for row in rows if has_tick(definition, row["scheduled_at"])]
         await put_back(self._connection, [(row, definition) for row in kept], now)
-        if dropped := [row["id"] for row in rows if row not in kept]:
+        ids = {row["id"] for row in kept}
+        if dropped := [row["id"] for row in rows if row["id"] not in ids]:
             await self._connection.execute(sql("delete_runs"), dropped)
 
     async def _end_waiting(self, task_id: UUID, state: RunState, reason: Reason, message: str, now: datetime) -> None:
@@ -178,9 +175,12 @@ class Changes:
             return page.cursor.runs_left
         known_ticks = await self._connection.fetch(sql("ticks_after"), row["id"], row["upto"], now)
         edges = [row["upto"], *(tick["scheduled_at"] for tick in known_ticks), now + MICROSECOND]
-        for after, until in pairwise(edges):
-            gaps = paused_gap(before.schedule, after=after, until=until - MICROSECOND)
-            await write_gaps(self._connection, [(before, gap) for gap in gaps], now)
+        gaps = [
+            (before, gap)
+            for after, until in pairwise(edges)
+            for gap in paused_gap(before.schedule, after=after, until=until - MICROSECOND)
+        ]
+        await write_gaps(self._connection, gaps, now)
         return left
 
     async def _move_cursor(self, definition: Definition, left: int | None, now: datetime, *, stopped: bool) -> None:

@@ -176,14 +176,14 @@ class NodeStore:
         rows = await connection.fetch(sql("runs_on_node"), node.id)
         ours = {(row["id"], row["attempt"]): row for row in rows}
         adopted = [key for key in held if key in ours]
-        missing = [row for key, row in ours.items() if key not in held]
-        lost_on_the_way = [row for row in missing if row["started_at"] is None and row["recall"] is None]
-        sent_again = {(row["id"], row["attempt"]): -1 for row in lost_on_the_way}
-        await _adopt(connection, [*adopted, *sent_again], {**held, **sent_again})
-        sent = {row["id"] for row in lost_on_the_way}
-        doubted = [row["id"] for row in missing if row["id"] not in sent]
+        missing = {key: row for key, row in ours.items() if key not in held}
+        lost_on_the_way = {
+            key: row for key, row in missing.items() if row["started_at"] is None and row["recall"] is None
+        }
+        await _adopt(connection, [*adopted, *lost_on_the_way], {**dict.fromkeys(lost_on_the_way, -1), **held})
+        doubted = [row["id"] for key, row in missing.items() if key not in lost_on_the_way]
         await connection.execute(sql("doubt_runs"), doubted, now)
-        again = await self._work_again(connection, node.id, lost_on_the_way)
+        again = await self._work_again(connection, node.id, list(lost_on_the_way.values()))
         kept = await self._work_again(connection, node.id, [ours[key] for key in adopted])
         strangers = [key for key in held if key not in ours]
         return RegisterNodeResponse(

@@ -171,10 +171,10 @@ class RunStore:
             raise FailedPrecondition("the version of the task that it ran cannot be read any more")
         now: datetime = await connection.fetchval("SELECT now()")
         ids = [parse_id(run.id, field="runs.id") for run in request.runs]
-        over = [(row["id"], row["scheduled_at"]) for row in await connection.fetch(sql("over_already"), ids)]
+        over = {row["id"]: row["scheduled_at"] for row in await connection.fetch(sql("over_already"), ids)}
         new = [
             NewRun(
-                run_id=ids[place],
+                run_id=run_id,
                 definition=known[(task_id, run.task_version or version)],
                 trigger=Trigger(request.trigger),
                 scheduled_at=run.scheduled_at or now,
@@ -182,11 +182,12 @@ class RunStore:
                 overlap=request.overlap,
                 parameters=json.dumps(dict(run.parameters)) if run.parameters else None,
             )
-            for place, run in enumerate(request.runs)
-            if ids[place] not in dict(over)
+            for place, (run_id, run) in enumerate(zip(ids, request.runs, strict=True))
+            if run_id not in over
         ]
         inserted = set(await write_runs(connection, new, now))
-        return over + [(run.run_id, run.scheduled_at) for run in new if run.run_id in inserted or len(new) == 1]
+        made = [(run.run_id, run.scheduled_at) for run in new if run.run_id in inserted or len(new) == 1]
+        return [*over.items(), *made]
 
     async def _read(self, keys: Sequence[tuple[UUID, datetime]]) -> list[Run]:
         """The runs of these keys in their order, wherever they are by now."""

@@ -33,8 +33,7 @@ async def tail(database: Answers, wakes: Wakes, request: TailLogsRequest) -> Asy
     while True:
         # Final before the last reading: what was printed up to the end is stored before the result is.
         final = run.state in FINAL
-        waits = request.follow and not final
-        hint = wakes.hint("logs", run.id) if waits else None
+        hint = wakes.hint("logs", run.id) if request.follow and not final else None
         more = True
         while more:
             page = await database.read_logs(ReadLogsRequest(run_id=run.id, attempt=request.attempt, after=after))

@@ -40,8 +40,9 @@ SET version = $2, upto = $3, next_due_at = $4, visit_at = $5, runs_left = $6
 WHERE task_id = $1;
 
 -- name: coming_ticks (task_id, now)
--- Ticks that are not due yet, whoever has them: they count for the number of runs once they are written anew.
-SELECT scheduled_at FROM run WHERE task_id = $1 AND trigger = 'schedule' AND scheduled_at > $2 AND recall IS NULL;
+-- How many ticks are not due yet and in the ledger, whoever has them; with `node: every` a tick has several runs.
+SELECT count(DISTINCT scheduled_at) FROM run
+WHERE task_id = $1 AND trigger = 'schedule' AND scheduled_at > $2 AND recall IS NULL;
 
 -- name: drop_coming_runs (task_id, now)
 -- Ticks that are not due yet and not handed over: the changed schedule writes them anew.

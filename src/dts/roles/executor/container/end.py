@@ -133,7 +133,7 @@ class Vigil:
             code = await self._live_answer()
             if code is not None:
                 return End(None) if await self._by_the_engine(code) else await self._witnessed(code)
-            end = await self._from_notes(since=self._now() if self._answer else None)
+            end = await self._from_notes(listened=self._answer is not None)
             if end is not None:
                 return end
 
@@ -192,13 +192,13 @@ class Vigil:
             seen = await self._engine.inspect(self._container)
         return seen
 
-    async def _from_notes(self, *, since: datetime | None) -> End | None:
+    async def _from_notes(self, *, listened: bool) -> End | None:
         """After the connection broke: the end by the engine's notes; None if the container runs on."""
         seen = await self._seen_again()
         if seen is None:
             return End(None)
         if seen.alive:
-            if since is not None and not await self._same_engine(seen):
+            if listened and not await self._same_engine(seen):
                 self._settled_at = self._now() + SETTLE
             return None
         self.close()
