@@ -17,13 +17,12 @@ setup: .venv/.dev  ## Everything for development; leaves the binary at .venv/bin
 run: setup       ## All roles and an embedded PostgreSQL, with the ten tasks of examples/tasks.yaml
 	$(BIN)/dts dev --apply examples/tasks.yaml
 
-# What measures time or breaks engines runs alone; the rest shares the processors.
 test: setup      ## The tests; real PostgreSQL, real processes, and the real Docker engine where there is one
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
 	$(BIN)/python -m pytest -n auto --dist loadfile tests/unit tests/rpc tests/store tests/roles
-	$(BIN)/python -m pytest tests/docker tests/e2e
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/docker tests/e2e
 endif
 
 test-browser: setup  ## The dashboard in the Chromium of this machine; pictures of each page are in build/browser

@@ -10,6 +10,7 @@ import pytest
 from dts.domain.errors import Unauthenticated, Unavailable
 from dts.pb.dts.v1 import PartStatus
 from dts.rpc.http import HttpServer
+from dts.rpc.rebinding import asked_of_this_machine
 
 LOOPBACK = "127.0.0.1"
 WELL = [PartStatus(part="database", well=True, detail="12 live runs"), PartStatus(part="executor a", well=True)]
@@ -80,6 +81,32 @@ async def test_to_strangers_at_the_front_door_it_says_a_word(parts, answer):
             assert await get(session, "/readyz", headers={"Accept": accepts}) == answer
         _, text = await get(session, "/readyz", headers={"Authorization": "Bearer known"})
         assert "12 live runs" in text
+
+
+@pytest.mark.parametrize(
+    ("host", "answer"),
+    [
+        ("127.0.0.1:7462", True),
+        ("localhost:7462", True),
+        ("localhost", True),
+        ("[::1]:7462", True),
+        ("::1", False),
+        ("rebound.example:7462", False),
+        ("rebound.example", False),
+        ("127.0.0.1.rebound.example", False),
+        ("localhost.rebound.example:7462", False),
+        ("", False),
+    ],
+)
+async def test_a_site_whose_name_points_here_sees_no_figures(host, answer):
+    async def figures():
+        return b"dts_loops 3"
+
+    async with http(saying(WELL), figures=figures, admit=asked_of_this_machine) as session:
+        status, text = await get(session, "/metrics", headers={"Host": host})
+        assert (status == 200, "dts_loops" in text) == (answer, answer)
+        status, text = await get(session, "/readyz", headers={"Host": host})
+        assert (status, "12 live runs" in text) == (200, answer)
 
 
 async def test_no_parts_are_not_ready():

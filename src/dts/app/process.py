@@ -23,8 +23,8 @@ from dts.domain.errors import DtsError, FailedPrecondition
 from dts.pb.dts.v1 import PartStatus
 from dts.roles.gateway.connect import ConnectApi
 from dts.rpc.address import HostPort
-from dts.rpc.gate import Gate
 from dts.rpc.http import HttpServer
+from dts.rpc.rebinding import asked_of_this_machine
 from dts.rpc.server import RpcServer
 from dts.runtime.exposition import Exposition
 from dts.runtime.loop import watch
@@ -108,7 +108,7 @@ async def _http(house: House, wiring: Wiring, rpc: RpcServer, stack: AsyncExitSt
     server = HttpServer(
         status=lambda: _parts(house, wiring, rpc),
         figures=Exposition(house.metrics).text,
-        admit=_known(house.gate) if wiring.hosts("gateway") and not wiring.http.is_loopback else None,
+        admit=_admission(house, wiring),
         routes=_public(house, wiring, rpc) if wiring.hosts("gateway") else (),
     )
     figures.of_http(house.metrics, server)
@@ -121,9 +121,15 @@ def _public(house: House, wiring: Wiring, rpc: RpcServer) -> list[web.RouteDef]:
     return [*ConnectApi(rpc.desk).routes(), *dashboard(house, wiring, stopping=lambda: rpc.desk.stopping)]
 
 
-def _known(gate: Gate) -> Callable[[Mapping[str, str]], Awaitable[object]]:
-    """The gateway's port is for everybody: there figures are for those who have a token, whatever it allows."""
-    return lambda headers: gate.identify(headers, None)
+def _admission(house: House, wiring: Wiring) -> Callable[[Mapping[str, str]], Awaitable[object]] | None:
+    """Who may see figures: on this machine its people, at the gateway's port who has a token, whatever it allows.
+
+    Elsewhere the other roles are reached by nobody but the inside of the Swarm.
+    """
+    assert wiring.http is not None
+    if wiring.http.is_loopback:
+        return asked_of_this_machine
+    return (lambda headers: house.gate.identify(headers, None)) if wiring.hosts("gateway") else None
 
 
 async def _parts(house: House, wiring: Wiring, rpc: RpcServer) -> list[PartStatus]:

@@ -41,10 +41,16 @@ class HostPort(NamedTuple):
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine reaches it."""
+        return self.host == "localhost" or (self.is_literal and ipaddress.ip_address(self.host).is_loopback)
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether the host is an address, not a name."""
         try:
-            return ipaddress.ip_address(self.host).is_loopback
+            ipaddress.ip_address(self.host)
         except ValueError:
-            return self.host == "localhost"
+            return False
+        return True
 
     async def resolve(self) -> list[HostPort]:
         """The addresses to try: itself, or all that stand behind a `dns:` name.
