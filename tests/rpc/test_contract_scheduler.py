@@ -279,6 +279,7 @@ async def list_durations(scheduler, world, hub):  # noqa: ARG001
 
 @case
 async def list_tick_counts(scheduler, world, hub):  # noqa: ARG001
+    await world.node("alpha", slots=4)
     await world.task("each-minute", every(60))
     await world.task("each-hour", every(3600))
 
@@ -291,6 +292,9 @@ async def list_tick_counts(scheduler, world, hub):  # noqa: ARG001
     assert (answer.herds[0].ticks, sorted(answer.herds[0].tasks)) == (2, ["each-hour", "each-minute"])
     assert answer.herds[0].at.minute == 0
     assert answer.since.second == 0
+    [alpha] = answer.nodes
+    assert (alpha.hostname, alpha.slots, min(alpha.peaks), max(alpha.peaks)) == ("alpha", 4, 1, 2)
+    assert len(alpha.peaks) == (8 if answer.since.minute % 15 == 0 else 9)
 
 
 @case

@@ -7,18 +7,29 @@ at most for a twentieth of the time; whoever asks is told what is known by then.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from heapq import nlargest
 
+from dts.domain.definition import need_of
 from dts.domain.ids import MICROSECOND
+from dts.domain.kinds import kind_of
+from dts.domain.placement import Need
+from dts.domain.replay_rooms import simplified
+from dts.domain.shares import Share, shares
 from dts.pb.dts.v1 import (
+    Capacity,
+    FindNodesRequest,
     Herd,
     ListTasksRequest,
     ListTickCountsResponse,
+    Node,
+    NodeTicks,
     PageTasksRequest,
     Task,
+    TaskSpec,
 )
 from dts.roles.scheduler.ports import Answers
 from dts.roles.scheduler.upcoming import compiled, time_of
@@ -35,6 +46,13 @@ TICKS = 100_000
 """So many ticks of one task are counted at most: of one that is due each second, those of the first day."""
 
 HERDS = 10
+NODES = 50
+CELL = 15
+"""Minutes of which the fullest is told of each node."""
+
+NEEDS = 1000
+"""So many different needs are told apart; what comes after them is taken for something that any node could take."""
+
 NAMES = 6
 REST = 20
 LEAST_REST_SECONDS = 2.0
@@ -44,11 +62,18 @@ SOON_SECONDS = 0.05
 
 @dataclass(slots=True)
 class Look:
-    """What was counted. minutes: ticks in each from `begin` on. names: some of the tasks in each."""
+    """What was counted.
 
+    at: when. minutes: ticks in each from `begin` on, which is on a quarter of an hour.
+    names: some of the tasks in each. needs: the ticks in each, by what they need of a node.
+    """
+
+    at: datetime
     begin: datetime
     minutes: list[int]
     names: dict[int, list[str]] = field(default_factory=dict)
+    needs: dict[Need, Counter[int]] = field(default_factory=dict)
+    shares: list[Share] = field(default_factory=list)
     tasks: int = 0
     complete: bool = False
     fresh_until: float = 0.0
@@ -82,7 +107,7 @@ class Forecast:
         look = self._looks.get(ahead)
         if look is None or not look.covers(begin, count) or self._monotonic() > look.fresh_until:
             look = await self._another(ahead, look if look is not None and look.covers(begin, count) else None)
-        return _answer(look or Look(begin, [0] * count), begin, count, step // MINUTE)
+        return _answer(look or Look(begin, begin, [0] * count), begin, count, step // MINUTE)
 
     async def run(self) -> None:
         """Counts whenever somebody has asked."""
@@ -108,8 +133,9 @@ class Forecast:
 
     async def _count(self, ahead: timedelta) -> None:
         began = self._monotonic()
-        begin = (await time_of(self._database)).replace(second=0, microsecond=0)
-        look = self._under_way[ahead] = Look(begin, [0] * ((ahead + SPARE) // MINUTE))
+        now = await time_of(self._database)
+        begin = now.replace(minute=now.minute - now.minute % CELL, second=0, microsecond=0)
+        look = self._under_way[ahead] = Look(now, begin, [0] * ((ahead + SPARE) // MINUTE))
         token, more = "", True
         while more:
             query = ListTasksRequest(page_size=PAGE, page_token=token)
@@ -117,6 +143,8 @@ class Forecast:
             await asyncio.to_thread(_add, look, page.tasks)
             token = page.next_page_token
             more = bool(token)
+        nodes = (await self._database.find_nodes(FindNodesRequest())).nodes
+        look.shares = await asyncio.to_thread(_shares, look, nodes)
         look.complete = True
         look.fresh_until = self._monotonic() + max(LEAST_REST_SECONDS, REST * (self._monotonic() - began))
         self._looks[ahead] = look
@@ -131,15 +159,32 @@ def _add(look: Look, tasks: Sequence[Task]) -> None:
     for task in tasks:
         schedule = compiled(task)
         name = task.spec.name if task.spec else ""
+        minutes = _of_its_need(look, task)
         for tick in schedule.between(look.begin - MICROSECOND, until, limit=TICKS) if schedule else ():
             minute = (tick.start - look.begin) // MINUTE
             if tick.excluded or minute >= len(look.minutes):
                 continue
             look.minutes[minute] += 1
+            minutes[minute] += 1
             names = look.names.setdefault(minute, [])
             if len(names) < NAMES and name not in names:
                 names.append(name)
         look.tasks += 1
+
+
+def _of_its_need(look: Look, task: Task) -> Counter[int]:
+    """Where the ticks of a task are counted, beside those of all tasks that need the same."""
+    spec = task.spec or TaskSpec()
+    need = replace(simplified(need_of(spec)), prefer=(), cpus=0.0, memory=0)
+    if len(look.needs) >= NEEDS and need not in look.needs:
+        need = Need(kind=kind_of(spec.kind))
+    return look.needs.setdefault(need, Counter())
+
+
+def _shares(look: Look, nodes: Sequence[Node]) -> list[Share]:
+    """What falls upon nodes; it counts each need of each node, so it is done once for all who ask."""
+    cells = -(-len(look.minutes) // CELL)
+    return shares(look.needs, nodes, cells=cells, cell=CELL)[:NODES]
 
 
 def _answer(look: Look, begin: datetime, count: int, step: int) -> ListTickCountsResponse:
@@ -155,5 +200,11 @@ def _answer(look: Look, begin: datetime, count: int, step: int) -> ListTickCount
         ],
         complete=look.complete,
         tasks=look.tasks,
-        counted_at=look.begin,
+        counted_at=look.at,
+        nodes=[_node_ticks(share, first // CELL, -(-(first + count) // CELL)) for share in look.shares],
     )
+
+
+def _node_ticks(share: Share, first: int, end: int) -> NodeTicks:
+    capacity = share.node.capacity or Capacity()
+    return NodeTicks(hostname=share.node.hostname, slots=capacity.slots, peaks=list(share.peaks[first:end]))

@@ -158,6 +158,7 @@ __all__ = (
     "NodeOffer",
     "NodeRecall",
     "NodeState",
+    "NodeTicks",
     "NoopKind",
     "Notice",
     "OneShot",
@@ -4312,6 +4313,11 @@ class ListTickCountsResponse(betterproto2.Message):
     When they were counted.
     """
 
+    nodes: "list[NodeTicks]" = betterproto2.field(7, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    What falls upon nodes that take work, the fullest first; at most 50. Empty as long as nothing was counted whole.
+    """
+
 
 default_message_pool.register_message("dts.v1", "ListTickCountsResponse", ListTickCountsResponse)
 
@@ -4816,6 +4822,32 @@ class NodeRecall(betterproto2.Message):
 
 
 default_message_pool.register_message("dts.v1", "NodeRecall", NodeRecall)
+
+
+@dataclass(eq=False, repr=False)
+class NodeTicks(betterproto2.Message):
+    """
+    What falls upon a node, if each tick is dealt evenly among the nodes that could take it.
+    """
+
+    hostname: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Its name.
+    """
+
+    slots: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+    """
+    How many runs it can have at once.
+    """
+
+    peaks: "list[float]" = betterproto2.field(3, betterproto2.TYPE_DOUBLE, repeated=True)
+    """
+    For each quarter of an hour, from the one under way on, the most in one of its minutes; what takes no slot is left
+    out.
+    """
+
+
+default_message_pool.register_message("dts.v1", "NodeTicks", NodeTicks)
 
 
 @dataclass(eq=False, repr=False)

@@ -1,11 +1,14 @@
-"""The coming ticks as a field: a row for each hour and a cell for each minute, or a row for each day."""
+"""The coming ticks as a field: a row for each hour and a cell for each minute, or a row for each day or node."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 from math import ceil, log
+
+from dts.pb.dts.v1 import NodeTicks
 
 MINUTE = timedelta(minutes=1)
 LEVELS = 5
@@ -50,6 +53,17 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Lane:
+    """What falls upon a node. width: how many cells. paths: those with ticks, by class. most: of the fullest minute."""
+
+    name: str
+    slots: int
+    width: int
+    paths: dict[str, str]
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
 class Field:
     """The picture."""
 
@@ -78,6 +92,34 @@ def field(since: datetime, ticks: Sequence[int], shape: Shape, *, slots: int) ->
         start = begin + number * shape.row
         rows.append(_row(start, counts, shape, lambda count: _kind(count, most, slots)))
     return Field(shape.cells, rows, most, sum(ticks))
+
+
+def lanes(nodes: Sequence[NodeTicks], *, together: int) -> list[Lane]:
+    """A row for each node.
+
+    Args:
+        nodes: how full they will be.
+        together: so many cells are drawn as one, as full as the fullest of them.
+    """
+    return [_lane(node, together) for node in nodes]
+
+
+def _lane(node: NodeTicks, together: int) -> Lane:
+    peaks = [max(node.peaks[at : at + together]) for at in range(0, len(node.peaks), together)]
+    paths: dict[str, str] = {}
+    at = 0
+    for kind, alike in groupby(peaks, key=lambda peak: _fullness(peak, node.slots)):
+        width = len(list(alike))
+        if kind:
+            paths[kind] = paths.get(kind, "") + f"M{at} 0h{width}v10h-{width}z"
+        at += width
+    return Lane(node.hostname, node.slots, len(peaks), paths, max(peaks, default=0.0))
+
+
+def _fullness(peak: float, slots: int) -> str:
+    if not peak:
+        return ""
+    return OVER if peak > slots else f"level{1 + int((LEVELS - 1) * peak / slots)}"
 
 
 def _row(begin: datetime, counts: Sequence[tuple[int, int]], shape: Shape, kind_of: Callable[[int], str]) -> Row:

@@ -14,7 +14,10 @@ from dts.roles.gateway.web.door import Visit
 from dts.roles.gateway.web.live import Parts, keep_up
 from dts.runtime import clock
 
-SPANS = {"day": (timedelta(days=1), density.DAY), "week": (timedelta(days=7), density.WEEK)}
+SPANS = {"day": (timedelta(days=1), density.DAY, 1), "week": (timedelta(days=7), density.WEEK, 4)}
+"""How far, what a cell is, and how many quarters of an hour are one in the row of a node."""
+
+LANES = 24
 NEXT = 15
 
 
@@ -34,7 +37,7 @@ async def live(visit: Visit) -> web.StreamResponse:
 
 async def _facts(visit: Visit) -> dict[str, Any]:
     span = "week" if visit.argument("span") == "week" else "day"
-    within, shape = SPANS[span]
+    within, shape, together = SPANS[span]
     runs = visit.person.runs
     counts, nodes, coming = await asyncio.gather(
         runs.list_tick_counts(ListTickCountsRequest(within=within, step=shape.step)),
@@ -48,6 +51,7 @@ async def _facts(visit: Visit) -> dict[str, Any]:
         "span": span,
         # Of a quarter of an hour it is not known how many of its runs are side by side.
         "field": density.field(since, counts.ticks, shape, slots=slots if span == "day" else 0),
+        "lanes": density.lanes(counts.nodes[:LANES], together=together),
         "counts": counts,
         "nodes": len(ready),
         "slots": slots,
