@@ -77,6 +77,5 @@ def _peaks(fallen: Iterable[Minutes], cells: int, cell: int) -> list[float]:
             total[minute] += part
     peaks = [0.0] * cells
     for minute, part in total.items():
-        if part > peaks[minute // cell]:
-            peaks[minute // cell] = part
+        peaks[minute // cell] = max(peaks[minute // cell], part)
     return peaks
