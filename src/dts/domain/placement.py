@@ -185,6 +185,16 @@ def standing(need: Need, nodes: Sequence[Node]) -> list[tuple[Node, str]]:
     return [(node, objection(need, _room_of(node)) or COULD) for node in nodes]
 
 
+def nowhere(need: Need, nodes: Sequence[Node]) -> str:
+    """Why none of the nodes that take work could have such a run, idle as they may be; empty if one could.
+
+    Empty, too, where no node takes work just now: there is nothing to say of what they will be.
+    """
+    ready = [node for node in nodes if node.state is NodeState.READY]
+    reasons = [objection(need, idle(node)) for node in ready]
+    return "" if None in reasons or not reasons else summary([reason for reason in reasons if reason])
+
+
 def in_full(need: Need, node: Node, reason: str) -> str:
     """What a node says, with why it does not run a kind: the whole of it is for people and is not counted."""
     why = node.missing_kinds.get(need.kind)
@@ -193,6 +203,13 @@ def in_full(need: Need, node: Node, reason: str) -> str:
 
 def _lacks(kind: str) -> str:
     return f"does not run {kind} tasks"
+
+
+def idle(node: Node) -> Room:
+    """What a node has when it has nothing to do."""
+    capacity = node.capacity or Capacity()
+    most = capacity.resources or Resources()
+    return Room(node, capacity.slots, most.cpus, most.memory, window=1)
 
 
 def _room_of(node: Node) -> Room:

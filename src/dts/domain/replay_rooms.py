@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
-from dts.domain.placement import Need, Refusal, Room, choose, mismatch, summary
+from dts.domain.placement import Need, Refusal, Room, choose, idle, mismatch, summary
 from dts.domain.replay_figures import NAMED, ZERO, NodeFigures, Shortage, Worst
 from dts.pb.dts.v1 import Capacity, Node, NodeState, Resources
 
@@ -21,7 +21,7 @@ class Rooms:
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         ready = [node for node in nodes if node.state is NodeState.READY]
-        self._rooms = [_empty(node) for node in ready]
+        self._rooms = [idle(node) for node in ready]
         self._figures = {node.id: _figures(node) for node in ready}
         self._fit: dict[Need, list[Room]] = {}
         self._turn = 0
@@ -61,12 +61,6 @@ class Rooms:
 def simplified(need: Need) -> Need:
     """A need as a replay can judge it: in which containers commands can run, and what lives where, is not foreseen."""
     return replace(need, target="", spread=())
-
-
-def _empty(node: Node) -> Room:
-    capacity = node.capacity or Capacity()
-    resources = capacity.resources or Resources()
-    return Room(node, capacity.slots, resources.cpus, resources.memory, window=1)
 
 
 def _figures(node: Node) -> NodeFigures:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from dts.domain.definition import need_of
 from dts.domain.errors import Violation
-from dts.pb.dts.v1 import AppliedChange, AppliedTask, Notice, Task, TaskAction, TaskChange, TaskSpec
+from dts.domain.placement import Need, nowhere
+from dts.pb.dts.v1 import AppliedChange, AppliedTask, Node, Notice, Task, TaskAction, TaskChange, TaskSpec
 from dts.roles.definition.checks import name_of
 
 
@@ -17,6 +19,22 @@ class Wanted:
 
     spec: TaskSpec
     warnings: Sequence[Violation]
+
+
+def placed(wanted: Sequence[Wanted], nodes: Sequence[Node]) -> list[Wanted]:
+    """The same, each with a warning if no node that takes work now could have it."""
+    known: dict[Need, str] = {}
+    for need in (need_of(item.spec) for item in wanted):
+        if need not in known:
+            known[need] = nowhere(need, nodes)
+    return [_warned(item, known[need_of(item.spec)]) for item in wanted]
+
+
+def _warned(item: Wanted, why: str) -> Wanted:
+    if not why:
+        return item
+    found = Violation("policies", "placement.nowhere", f"no node could take it now: {why}")
+    return Wanted(item.spec, [*item.warnings, found])
 
 
 def plan(

@@ -9,6 +9,8 @@ from dts.pb.dts.v1 import (
     AllTokensResponse,
     EndTokenRequest,
     EndTokenResponse,
+    FindNodesRequest,
+    FindNodesResponse,
     FindTasksRequest,
     FindTasksResponse,
     FindTaskVersionsRequest,
@@ -23,12 +25,13 @@ from dts.pb.dts.v1 import (
 
 
 class TaskStore(Protocol):
-    """The calls about definitions."""
+    """The calls about definitions, and about the nodes that they are for."""
 
     async def save_tasks(self, message: SaveTasksRequest, /) -> SaveTasksResponse: ...
     async def find_tasks(self, message: FindTasksRequest, /) -> FindTasksResponse: ...
     async def page_tasks(self, message: PageTasksRequest, /) -> PageTasksResponse: ...
     async def find_task_versions(self, message: FindTaskVersionsRequest, /) -> FindTaskVersionsResponse: ...
+    async def find_nodes(self, message: FindNodesRequest, /) -> FindNodesResponse: ...
 
 
 class TokenStore(Protocol):

@@ -19,6 +19,7 @@ from dts.pb.dts.v1 import (
     CreateTaskResponse,
     DeleteTaskRequest,
     DeleteTaskResponse,
+    FindNodesRequest,
     FindTasksRequest,
     FindTaskVersionsRequest,
     GetTaskRequest,
@@ -43,7 +44,7 @@ from dts.pb.dts.v1 import (
     UpdateTaskRequest,
     UpdateTaskResponse,
 )
-from dts.roles.definition.applying import Wanted, plan, same, warnings_of
+from dts.roles.definition.applying import Wanted, placed, plan, same, warnings_of
 from dts.roles.definition.checks import (
     check_key,
     check_limit,
@@ -88,7 +89,7 @@ class DefinitionService(TaskDefinitionServiceBase):
 
     async def create_task(self, message: CreateTaskRequest) -> CreateTaskResponse:
         """Stores a new task."""
-        wanted = self._checked(message.spec)
+        wanted = await self._checked(message.spec)
         warnings = warnings_of(wanted.warnings)
         if message.dry_run:
             await self._refuse_taken(wanted.spec.name)
@@ -110,7 +111,7 @@ class DefinitionService(TaskDefinitionServiceBase):
     async def update_task(self, message: UpdateTaskRequest) -> UpdateTaskResponse:
         """Replaces a definition; one that is the same already makes no new version."""
         task = await self._task(message.task)
-        wanted = self._checked(message.spec, task.spec)
+        wanted = await self._checked(message.spec, task.spec)
         check_version(task, message.expected_version)
         warnings = warnings_of(wanted.warnings)
         if same(task, wanted.spec):
@@ -176,10 +177,15 @@ class DefinitionService(TaskDefinitionServiceBase):
         found = await self._store.find_task_versions(request)
         return ListTaskVersionsResponse(versions=found.versions)
 
-    def _checked(self, spec: TaskSpec | None, before: TaskSpec | None = None) -> Wanted:
+    async def _checked(self, spec: TaskSpec | None, before: TaskSpec | None = None) -> Wanted:
         spec, violations, warnings = check_task(spec or TaskSpec(), now=self._now(), before=before)
         refuse(violations)
-        return Wanted(spec, warnings)
+        [wanted] = await self._placed([Wanted(spec, warnings)])
+        return wanted
+
+    async def _placed(self, wanted: list[Wanted]) -> list[Wanted]:
+        nodes = (await self._store.find_nodes(FindNodesRequest())).nodes
+        return placed(wanted, nodes)
 
     async def _checked_all(self, specs: list[TaskSpec], present: Mapping[str, Task]) -> list[Wanted]:
         """Every definition; what is wrong with any of them is said at once."""
@@ -197,7 +203,7 @@ class DefinitionService(TaskDefinitionServiceBase):
             wanted.append(Wanted(spec, warnings))
             await asyncio.sleep(0)  # a thousand definitions must not keep everybody else waiting
         refuse(wrong)
-        return wanted
+        return await self._placed(wanted)
 
     async def _present(self, specs: list[TaskSpec], *, everything: bool) -> dict[str, Task]:
         """The stored tasks that matter, by name."""
