@@ -127,6 +127,7 @@ def test_a_run_that_no_node_took_keeps_the_nodes_words():
     answer = explain(facts(row(RunState.FAILED, Reason.NO_NODE, message=said)))
     assert answer.verdict == "failed"
     assert f"- placement: {said}" in chain(answer)
+    assert answer.message == said
 
 
 @pytest.mark.parametrize(

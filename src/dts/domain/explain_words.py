@@ -30,8 +30,8 @@ SENTENCE = {
 }
 """One sentence for each reason."""
 
-SAID_BY_MESSAGE = {Reason.SKIPPED_OVERLAP, Reason.QUEUE_FULL, Reason.REPLACED}
-"""Reasons whose message says all of it, with the run that was in the way."""
+SAID_BY_MESSAGE = {Reason.SKIPPED_OVERLAP, Reason.QUEUE_FULL, Reason.REPLACED, Reason.NO_NODE}
+"""Reasons whose message says all of it, with the run or the nodes that were in the way."""
 
 EXCLUDED_ADVICE = "`dts task trigger {task}` runs it anyway; `schedule.exclude` has the dates"
 
