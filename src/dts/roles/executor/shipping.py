@@ -211,7 +211,7 @@ class Shipper:
             except _REFUSALS as error:
                 log.warning("the log store refuses what a run printed: %s", error)
             except (DtsError, TimeoutError) as error:
-                log.info("the log store is away: %s", error)
+                log.log(_gravity(error), "the log store is away: %s", error)
                 await asyncio.sleep(pause * (0.5 + self._rand() / 2))
                 pause = min(LONGEST_PAUSE, pause * 2)
                 continue
@@ -229,6 +229,12 @@ class Shipper:
                 while source.log.take() is not None:
                     pass
                 source.check()
+
+
+def _gravity(error: Exception) -> int:
+    """At a start logs may be sooner than the node's Hello: that is nothing to tell of."""
+    is_early = isinstance(error, DtsError) and error.code == "node.incarnation"
+    return logging.DEBUG if is_early else logging.INFO
 
 
 def _entry(load: _Load, at: datetime) -> LogEntry:
