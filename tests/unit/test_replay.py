@@ -64,6 +64,12 @@ def test_a_run_that_takes_its_whole_interval_does_not_overlap_the_next():
     assert (figures.ticks, figures.started, figures.skipped) == (6, 6, 0)
 
 
+def test_how_far_it_is_is_told_once_an_hour():
+    told = []
+    replay([task("* * * * *", 1)], (), since=MONDAY, until=MONDAY + 3 * HOUR, herd=9, reached=told.append)
+    assert told == [0 * HOUR, HOUR, 2 * HOUR]
+
+
 def test_what_overlaps_is_skipped_and_the_first_time_is_told():
     figures = one(task("*/10 * * * *", 11))
     assert (figures.started, figures.skipped) == (3, 3)

@@ -10,14 +10,15 @@ from pathlib import Path
 
 from dts.cli.client import Client
 from dts.cli.lookahead import Pair, Span, pairs, span_of
+from dts.cli.progress import progress
 from dts.domain.definition import need_of
 from dts.domain.policies import effective
-from dts.domain.replay import Replayed, replay
+from dts.domain.replay import HOUR, Replayed, replay
 from dts.domain.replay_figures import NAMED, Report
 from dts.domain.replay_rooms import simplified
 from dts.domain.schedule import schedule_of
 from dts.domain.schedule_clocks import clock_changes
-from dts.pb.dts.v1 import ListDurationsRequest, ListNodesRequest, TaskDuration, TaskSpec
+from dts.pb.dts.v1 import ListDurationsRequest, ListNodesRequest, Node, TaskDuration, TaskSpec
 
 WEEK = timedelta(days=7)
 BATCH = 1000
@@ -75,10 +76,21 @@ async def simulated(client: Client, question: Question) -> Simulation:
     durations = await _durations(client, owed)
     nodes = (await client.scheduler.list_nodes(ListNodesRequest())).nodes
     tasks = [task for pair in owed if (task := _replayed(pair, durations, question)) is not None]
-    # Beside the loop, which answers the server's pings meanwhile.
-    report = await asyncio.to_thread(replay, tasks, nodes, since=span.since, until=span.until, herd=question.herd)
+    report = await _replay(tasks, nodes, span, question.herd)
     specs = [pair.after for pair in owed if pair.after is not None]
     return Simulation(span, report, _clock_changes(specs, span))
+
+
+async def _replay(tasks: Sequence[Replayed], nodes: Sequence[Node], span: Span, herd: int) -> Report:
+    """Beside the loop, which answers the server's pings meanwhile."""
+    with progress("hours looked ahead", total=(span.until - span.since) // HOUR) as shown:
+
+        def reached(past: timedelta) -> None:
+            shown.reached(past // HOUR)
+
+        return await asyncio.to_thread(
+            replay, tasks, nodes, since=span.since, until=span.until, herd=herd, reached=reached
+        )
 
 
 async def _durations(client: Client, owed: Iterable[Pair]) -> dict[str, TaskDuration]:

@@ -84,7 +84,7 @@ def _overlaps(task: TaskFigures) -> str:
 
 def _room(task: TaskFigures) -> str:
     said = [
-        f"{task.waited} late, at most {format_duration(task.longest_wait)}" if task.waited else "",
+        f"{task.waited} late, at most {rounded(task.longest_wait)}" if task.waited else "",
         f"{task.no_place} never start" if task.no_place else "",
         f"{task.waiting} wait at the end" if task.waiting else "",
         task.nowhere,

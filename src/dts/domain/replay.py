@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import count
@@ -23,6 +23,8 @@ from dts.domain.replay_figures import Herds, Report, TaskFigures
 from dts.domain.replay_rooms import Rooms, Waiters
 from dts.domain.schedule import CompiledSchedule, Tick
 from dts.pb.dts.v1 import Node, Overlap
+
+HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,15 @@ class Replayed:
     max_runs: int | None = None
 
 
-def replay(tasks: Sequence[Replayed], nodes: Sequence[Node], *, since: datetime, until: datetime, herd: int) -> Report:
+def replay(
+    tasks: Sequence[Replayed],
+    nodes: Sequence[Node],
+    *,
+    since: datetime,
+    until: datetime,
+    herd: int,
+    reached: Callable[[timedelta], object] = lambda _past: None,
+) -> Report:
     """What the ticks in [since, until) will do to tasks and nodes, if nothing runs at the beginning.
 
     Args:
@@ -52,9 +62,14 @@ def replay(tasks: Sequence[Replayed], nodes: Sequence[Node], *, since: datetime,
         since: the first instant that counts.
         until: the first one that no longer counts.
         herd: so many tasks that start within a second or a minute are told.
+        reached: hears now and then how much of the time is past.
     """
     run = _Replay(tasks, nodes, herd)
+    told = since
     for tick, task in _due(tasks, since - MICROSECOND, until - MICROSECOND):
+        if tick.at >= told:
+            reached(tick.at - since)
+            told = tick.at + HOUR
         run.due(task, tick)
     return run.end(until)
 
