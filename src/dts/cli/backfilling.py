@@ -9,6 +9,7 @@ from datetime import datetime
 
 from dts.cli.ask import agreed, on_terminal
 from dts.cli.client import Client
+from dts.cli.patience import Patience, asked
 from dts.cli.progress import progress
 from dts.domain.runs import FINAL, LIVE
 from dts.pb.dts.v1 import BackfillTaskRequest, ListRunsRequest, Overlap, Run, RunState, Trigger
@@ -55,23 +56,26 @@ async def backfilled(
     made_at = made.runs[0].created_at if made.runs else None
     if not wait or made_at is None:
         return Backfill(made.ticks, made.ticks)
-    query = ListRunsRequest(task=task, since=since, until=until, page_size=PAGE)
+    query, patience = ListRunsRequest(task=task, since=since, until=until, page_size=PAGE), Patience()
     with progress("backfilling", total=made.ticks) as shown:
-        while left := await _count(client, query, LIVE, made_at):
+        while left := await _count(client, query, LIVE, made_at, patience):
             shown.reached(made.ticks - left)
             await asyncio.sleep(ASK_AGAIN_SECONDS)
-    return Backfill(made.ticks, made.ticks, await _count(client, query, FINAL - {RunState.SUCCEEDED}, made_at))
+    failed = await _count(client, query, FINAL - {RunState.SUCCEEDED}, made_at, patience)
+    return Backfill(made.ticks, made.ticks, failed)
 
 
-async def _count(client: Client, query: ListRunsRequest, states: Collection[RunState], made_at: datetime) -> int:
+async def _count(
+    client: Client, query: ListRunsRequest, states: Collection[RunState], made_at: datetime, patience: Patience
+) -> int:
     """How many runs of the backfill are in one of the states."""
     query.states, query.page_token = sorted(states), ""
-    return len([run async for run in _all(client, query) if run.created_at == made_at])
+    return len([run async for run in _all(client, query, patience) if run.created_at == made_at])
 
 
-async def _all(client: Client, query: ListRunsRequest) -> AsyncIterator[Run]:
+async def _all(client: Client, query: ListRunsRequest, patience: Patience) -> AsyncIterator[Run]:
     while True:
-        page = await client.scheduler.list_runs(query)
+        page = await asked(lambda: client.scheduler.list_runs(query), patience)
         for run in page.runs:
             if run.trigger is Trigger.BACKFILL:
                 yield run

@@ -46,15 +46,17 @@ _MEANING: tuple[tuple[type[DtsError], int, str], ...] = (
 _LISTED = ("task", "run", "node", "token")
 """What `dts … list` lists, by the first word of an error's code."""
 
+_HERE = "is it running? `dts dev` starts one here; DTS_SERVER names one elsewhere"
+_THERE = "is it running there? DTS_SERVER says where"
+
 _BY_CODE = {
-    "unavailable": "is it running? `dts dev` starts one here; DTS_SERVER names one elsewhere",
+    "unavailable": _HERE,
+    "connection.lost": _HERE,
     "database.unreachable": "is it running? the role database and `dts db` find it by DTS_DSN",
     "database.refuses": "the role database and `dts db` have user and password from DTS_DSN and DTS_DSN_PASSWORD_FILE",
     "task.exists": "take another name, or change that one with `dts task set` or `dts apply`",
 }
 """What to do, where the code of an error says more than its kind."""
-
-_THERE = "is it running there? DTS_SERVER says where"
 
 
 class Failed(Exception):
@@ -105,7 +107,7 @@ def _tell(error: BaseException) -> int:
     if isinstance(error, NotFound) and thing in _LISTED:
         advice = f"see `dts {thing} list`"
     advice = _BY_CODE.get(error.code, advice)
-    if error.code == Unavailable.code and os.environ.get("DTS_SERVER"):
+    if advice == _HERE and os.environ.get("DTS_SERVER"):
         advice = _THERE
     say(f"error: {error.message}")
     if advice:

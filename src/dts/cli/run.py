@@ -97,10 +97,11 @@ def logs(
 ) -> None:
     """Print what a run printed: its standard output on ours, its errors on ours."""
     from dts.cli.client import Client, call
+    from dts.cli.patience import Patience
     from dts.cli.runs import copy_logs, picked
 
     async def work(client: Client) -> None:
-        await copy_logs(client, await picked(client, run), follow=follow, attempt=attempt)
+        await copy_logs(client, await picked(client, run), Patience(), follow=follow, attempt=attempt)
 
     call(work)
 
@@ -144,15 +145,17 @@ def wait(
 ) -> None:
     """Wait until runs are over. Exit code 1 if one of them did not succeed."""
     from dts.cli.client import Client, call
+    from dts.cli.patience import Patience
     from dts.cli.progress import progress
     from dts.cli.runs import end_of, told
     from dts.pb.dts.v1 import Run, RunState
 
     async def work(client: Client) -> Sequence[Run]:
         ended: list[Run] = []
+        patience = Patience()
         with progress("waiting", total=len(runs)) as shown:
             for run in runs:
-                ended.append(await end_of(client, run, shown))
+                ended.append(await end_of(client, run, patience, shown))
                 shown.reached(len(ended))
         return ended
 

@@ -12,6 +12,7 @@ import typer
 
 from dts.cli.ask import choose, missing, on_terminal
 from dts.cli.client import Client
+from dts.cli.patience import Patience, asked, watched
 from dts.cli.progress import Progress
 from dts.cli.times import local, past
 from dts.domain.errors import InvalidArgument
@@ -28,7 +29,7 @@ from dts.pb.dts.v1 import (
     WatchRunRequest,
 )
 
-SHORT = 8
+SHORT, WHOLE = 8, 36
 PAGE = 1000
 OFFERED = 500
 RED, PLAIN = b"\x1b[31m", b"\x1b[0m"
@@ -113,12 +114,12 @@ def run_lines(run: Run) -> list[tuple[str, str]]:
     return [(name, text) for name, text in lines if text]
 
 
-async def copy_logs(client: Client, run: str, *, follow: bool, attempt: int = 0) -> None:
+async def copy_logs(client: Client, run: str, patience: Patience, *, follow: bool, attempt: int = 0) -> None:
     """Copies what a run prints to our own streams: byte for byte, but that its errors are red on a terminal."""
-    request = TailLogsRequest(run=run, follow=follow, attempt=attempt)
+    request = TailLogsRequest(run=await whole_id(client, run, patience), follow=follow, attempt=attempt)
     incomplete: list[int] = []
     with _Copy() as copy:
-        async for answer in client.scheduler.tail_logs(request):
+        async for answer in watched(lambda: client.scheduler.tail_logs(request), patience):
             incomplete += answer.incomplete
             for chunk in answer.chunks:
                 # Beside the loop: a pager may wait longer than the server waits for an answer to its pings (40 s).
@@ -128,14 +129,15 @@ async def copy_logs(client: Client, run: str, *, follow: bool, attempt: int = 0)
 
 
 class _Copy:
-    """Copies pieces of a log. On a terminal standard error is red for as long as pieces of it follow each other:
-    a character may begin in one piece and end in the next.
+    """Copies pieces of a log, each one once: whoever asks again is told all of it again. On a terminal standard error
+    is red for as long as pieces of it follow each other: a character may begin in one piece and end in the next.
     """
 
     def __init__(self) -> None:
         shown = sys.stderr is not None and sys.stderr.isatty()
         self._colored = shown and not os.environ.get("NO_COLOR")
         self._red = False
+        self._copied: set[tuple[int, LogStream, int]] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -144,6 +146,10 @@ class _Copy:
         self._paint(red=False)
 
     def __call__(self, chunk: LogChunk) -> None:
+        piece = (chunk.attempt, chunk.stream, chunk.offset)
+        if piece in self._copied:
+            return
+        self._copied.add(piece)
         error = chunk.stream is LogStream.STDERR
         stream = sys.stderr if error else sys.stdout
         if stream is None:  # closed by the caller
@@ -161,14 +167,22 @@ class _Copy:
             sys.stderr.buffer.flush()
 
 
-async def end_of(client: Client, run: str, shown: Progress | None = None) -> Run:
+async def end_of(client: Client, run: str, patience: Patience, shown: Progress) -> Run:
     """Waits until a run is final. shown: hears how it stands."""
-    last: Run | None = None
-    async for answer in client.scheduler.watch_run(WatchRunRequest(run=run)):
-        last = answer.run
-        if shown is not None and last is not None:
-            shown.says(f"{last.id[:SHORT]} {last.task} {word(last.state)}{f' on {last.node}' if last.node else ''}")
-    return last or (await client.scheduler.get_run(GetRunRequest(run=run))).run or Run()
+    request = WatchRunRequest(run=await whole_id(client, run, patience))
+    last = Run()
+    async for answer in watched(lambda: client.scheduler.watch_run(request), patience):
+        last = answer.run or last
+        shown.says(f"{last.id[:SHORT]} {last.task} {word(last.state)}{f' on {last.node}' if last.node else ''}")
+    return last
+
+
+async def whole_id(client: Client, run: str, patience: Patience) -> str:
+    """The id that begins so: while something is waited for, another run may come that begins alike."""
+    if len(run) == WHOLE:
+        return run
+    found = await asked(lambda: client.scheduler.get_run(GetRunRequest(run=run)), patience)
+    return (found.run or Run()).id
 
 
 def told(run: Run) -> str:

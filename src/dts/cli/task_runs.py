@@ -26,6 +26,7 @@ def trigger(
 
     from dts.cli.client import Client, call
     from dts.cli.options import member, pairs
+    from dts.cli.patience import ASK_SECONDS, Patience, asked
     from dts.cli.progress import progress
     from dts.cli.runs import copy_logs, end_of, told
     from dts.cli.tasks import named
@@ -33,6 +34,7 @@ def trigger(
     from dts.runtime.clock import random_bits
 
     async def work(client: Client) -> Run:
+        patience = Patience() if follow or wait else Patience(ASK_SECONDS)
         request = TriggerTaskRequest(
             task=await named(client, name),
             overlap=member(Overlap, overlap, field="--overlap"),
@@ -40,15 +42,15 @@ def trigger(
             # Chosen here, so that asking again after a lost answer does not make a second run.
             request_id=str(UUID(int=random_bits(128), version=4)),
         )
-        run = (await client.scheduler.trigger_task(request)).run or Run()
+        run = (await asked(lambda: client.scheduler.trigger_task(request), patience)).run or Run()
         if not (follow or wait):
             print(run.id)
             return run
         say(f"run {run.id}")
         if follow:
-            await copy_logs(client, run.id, follow=True)
+            await copy_logs(client, run.id, patience, follow=True)
         with progress("waiting") as shown:
-            return await end_of(client, run.id, shown)
+            return await end_of(client, run.id, patience, shown)
 
     run = call(work)
     if follow or wait:

@@ -139,6 +139,6 @@ def line_errors(peer: Callable[[], str]) -> Iterator[None]:
     except TimeoutError as error:  # before OSError, of which it is one
         raise DeadlineExceeded(f"no answer from {peer()} in time") from error
     except (StreamTerminatedError, ProtocolError, h2.exceptions.ProtocolError) as error:
-        raise Unavailable(f"the connection to {peer()} was lost") from error
+        raise Unavailable(f"the connection to {peer()} was lost", code="connection.lost") from error
     except OSError as error:
         raise Unavailable(f"{peer()} cannot be reached: {error.strerror or error}") from error

@@ -1,0 +1,85 @@
+"""Whoever waits for a run at a terminal or in a script outlasts a restart of what it talks to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from support.postgres import TestServer, open_directory
+from support.system import DTS, System, dev, start
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LINES = "echo one; echo two; while ! test -e {gate}; do sleep 0.05; done; echo three; echo four; exit {code}"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def system(postgres: TestServer) -> AsyncIterator[System]:
+    dsn = await postgres.create()
+    with open_directory() as data:
+        async with dev(data, environment={"DTS_DSN": dsn}) as running:
+            yield running
+            await running.programs["dev"].stop()
+    await postgres.drop(dsn)
+
+
+async def begun(system: System, *arguments: str) -> asyncio.subprocess.Process:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("DTS_")}
+    return await asyncio.create_subprocess_exec(
+        *DTS,
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=clean | dict(system.environment),
+    )
+
+
+async def gated(system: System, name: str, gate: Path, *, code: int = 0) -> None:
+    """A task whose runs say two lines, wait for the gate, and say two more."""
+    script = LINES.format(gate=gate, code=code)
+    done = await system.dts("task", "create", name, "--process", "--", "sh", "-c", script)
+    assert done.code == 0, done
+
+
+async def line_of(stream: asyncio.StreamReader | None) -> bytes:
+    assert stream is not None
+    return await asyncio.wait_for(stream.readline(), 20)
+
+
+async def killed_and_started_again(system: System) -> None:
+    """kill -9, and a new process at the same addresses."""
+    before = system.programs["dev"]
+    await before.kill()
+    system.programs["dev"] = await start(
+        *("dev", "--grpc", before.grpc, "--http", before.http), environment=system.environment, log=before.log
+    )
+
+
+async def test_following_goes_on_where_it_was_and_ends_as_the_run_does(system, tmp_path):
+    await gated(system, "followed", tmp_path / "go", code=3)
+    follower = await begun(system, "task", "trigger", "followed", "--follow")
+    assert [await line_of(follower.stdout) for _ in range(2)] == [b"one\n", b"two\n"]
+    await killed_and_started_again(system)
+    (tmp_path / "go").touch()
+    out, err = await asyncio.wait_for(follower.communicate(), 60)
+    assert (out, follower.returncode) == (b"three\nfour\n", 1), err
+    assert b"failed" in err.splitlines()[-1]
+
+
+async def test_waiting_for_runs_outlasts_a_restart(system, tmp_path):
+    await gated(system, "awaited", tmp_path / "go")
+    run = (await system.dts("task", "trigger", "awaited")).out.strip()
+    waiter, reader = await begun(system, "run", "wait", run[:12]), await begun(system, "run", "logs", run[:12], "-f")
+    assert [await line_of(reader.stdout) for _ in range(2)] == [b"one\n", b"two\n"]
+    await killed_and_started_again(system)
+    (tmp_path / "go").touch()
+    out, err = await asyncio.wait_for(waiter.communicate(), 60)
+    assert (waiter.returncode, b"awaited succeeded" in out) == (0, True), err
+    out, err = await asyncio.wait_for(reader.communicate(), 60)
+    assert (out, err, reader.returncode) == (b"three\nfour\n", b"", 0)
