@@ -140,6 +140,20 @@ async def backfill_task(scheduler, world, hub):  # noqa: ARG001
     assert {run.trigger for run in answer.runs} == {Trigger.BACKFILL}
     assert [run.scheduled_at for run in answer.runs] == sorted(run.scheduled_at for run in answer.runs)
     assert len(answer.runs) == 3
+    request.request_id = str(uuid4())
+    first, again = [
+        (await scheduler.backfill_task(request)).runs for _ in range(2)
+    ]  # the same twice, and it is done once
+    assert ids(again) == ids(first)
+    assert not set(ids(first)) & set(ids(answer.runs))
+    assert len((await scheduler.list_runs(ListRunsRequest(task="t", until=until))).runs) == 6
+    await world.task("u", every(3600))
+    request.task = "u"
+    assert not set(ids((await scheduler.backfill_task(request)).runs)) & set(ids(first))
+
+
+def ids(runs):
+    return [run.id for run in runs]
 
 
 @case
@@ -157,6 +171,9 @@ async def retry_run(scheduler, world, hub):  # noqa: ARG001
     again = (await scheduler.retry_run(RetryRunRequest(run=str(over)))).run
     assert (again.trigger, again.state) == (Trigger.RETRY, RunState.PENDING)
     assert again.id != str(over)
+    request = RetryRunRequest(run=str(over), request_id=str(uuid4()))
+    for _ in range(2):  # the same request twice makes one run
+        assert (await scheduler.retry_run(request)).run.id == request.request_id
 
 
 @case

@@ -70,6 +70,17 @@ async def test_a_request_that_is_repeated_after_its_run_ended_runs_nothing_again
     assert await ledger.claim() == []
 
 
+async def test_a_repeated_request_of_several_is_told_all_of_its_runs_however_they_stand(ledger):
+    task, now = await ledger.task("several"), await ledger.now()
+    asked = [RequestedRun(id=str(uuid4()), scheduled_at=now - n * timedelta(hours=1)) for n in (3, 2, 1)]
+    request = RequestRunsRequest(task_id=task, trigger=Trigger.BACKFILL, runs=asked, overlap=Overlap.QUEUE_ALL)
+    await ledger.store.runs.request(request)
+    await ledger.report(await ledger.claim())
+    told = await ledger.store.runs.request(request)
+    assert [run.id for run in told] == [run.id for run in asked]
+    assert [run.state for run in told] == [RunState.SUCCEEDED, RunState.PENDING, RunState.PENDING]
+
+
 async def test_a_run_that_is_sent_again_after_a_silence_is_not_taken_for_lost(ledger):
     task = await ledger.task("pulls", on_node_loss=NodeLoss.FAIL)
     run_id = await ledger.trigger(task)

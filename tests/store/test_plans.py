@@ -78,7 +78,7 @@ PLANS: list[tuple[str, str, set[str]]] = [
     ("recalls_of", "ARRAY['n1', 'n2']", BIG),
     ("silence_nodes", "now()", BIG),
     ("silent_runs", f"now() - interval '1 year', {RUN}, 500", BIG - {"node"}),
-    ("over_already", RUNS, BIG),
+    ("asked_before", RUNS, BIG),
     ("overdue_runs", "false, now(), 500", BIG),
     ("find_run", f"{RUN}, {RUN}", BIG),
     ("live_runs", RUNS, BIG),

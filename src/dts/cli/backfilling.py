@@ -9,7 +9,7 @@ from datetime import datetime
 
 from dts.cli.ask import agreed, on_terminal
 from dts.cli.client import Client
-from dts.cli.patience import Patience, asked
+from dts.cli.patience import ASK_SECONDS, Patience, asked, request_id, requested
 from dts.cli.progress import progress
 from dts.domain.runs import FINAL, LIVE
 from dts.pb.dts.v1 import BackfillTaskRequest, ListRunsRequest, Overlap, Run, RunState, Trigger
@@ -49,14 +49,16 @@ async def backfilled(
     if not yes and on_terminal():
         planned = await client.scheduler.backfill_task(request)
         await agreed(f"Run {planned.ticks} ticks of {task}?", yes=False)
-    request.dry_run = False
+    request.dry_run, request.request_id = False, request_id()
+    patience = Patience() if wait else Patience(ASK_SECONDS)
     with progress("backfilling"):
-        made = await client.scheduler.backfill_task(request)
+        look = f"dts run list --task {task}"
+        made = await requested(lambda: client.scheduler.backfill_task(request), patience, look=look)
     # All of them were written in one transaction, at one moment.
     made_at = made.runs[0].created_at if made.runs else None
     if not wait or made_at is None:
         return Backfill(made.ticks, made.ticks)
-    query, patience = ListRunsRequest(task=task, since=since, until=until, page_size=PAGE), Patience()
+    query = ListRunsRequest(task=task, since=since, until=until, page_size=PAGE)
     with progress("backfilling", total=made.ticks) as shown:
         while left := await _count(client, query, LIVE, made_at, patience):
             shown.reached(made.ticks - left)

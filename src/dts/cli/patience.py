@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
+from uuid import UUID
 
 from dts.cli.errors import say
 from dts.domain.errors import DeadlineExceeded, DtsError, Unavailable
@@ -92,6 +93,21 @@ async def asked(call: Callable[[], Awaitable[T]], patience: Patience) -> T:
         else:
             patience.answered()
             return answer
+
+
+async def requested(call: Callable[[], Awaitable[T]], patience: Patience, *, look: str) -> T:
+    """As `asked`, for what is made by it. look: the command that shows whether it was, where that stays open."""
+    try:
+        return await asked(call, patience)
+    except DtsError as error:
+        if left_open(error):
+            say(f"it may have been done all the same: `{look}` shows it")
+        raise
+
+
+def request_id() -> str:
+    """Names a request, so that asking again after a lost answer does not do it a second time."""
+    return str(UUID(int=clock.random_bits(128), version=4))
 
 
 async def watched(stream: Callable[[], AsyncIterator[T]], patience: Patience) -> AsyncIterator[T]:

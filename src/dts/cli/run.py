@@ -127,12 +127,15 @@ def cancel(run: str = LIVE) -> None:
 def retry(run: str = PAST) -> None:
     """Run a finished run again, as a run of its own; prints its id."""
     from dts.cli.client import Client, call
+    from dts.cli.patience import ASK_SECONDS, Patience, request_id, requested
     from dts.cli.runs import picked
     from dts.domain.runs import FINAL
     from dts.pb.dts.v1 import RetryRunRequest, Run
 
     async def work(client: Client) -> Run:
-        return (await client.scheduler.retry_run(RetryRunRequest(run=await picked(client, run, FINAL)))).run or Run()
+        request = RetryRunRequest(run=await picked(client, run, FINAL), request_id=request_id())
+        patience, look = Patience(ASK_SECONDS), f"dts run show {request.request_id}"
+        return (await requested(lambda: client.scheduler.retry_run(request), patience, look=look)).run or Run()
 
     print(call(work).id)
 

@@ -22,16 +22,13 @@ def trigger(
     overlap: str | None = typer.Option(None, metavar="POLICY", help="Instead of the task's own policy."),
 ) -> None:
     """Run a task now. Prints the id of the run. Never consumes a tick."""
-    from uuid import UUID
-
     from dts.cli.client import Client, call
     from dts.cli.options import member, pairs
-    from dts.cli.patience import ASK_SECONDS, Patience, asked
+    from dts.cli.patience import ASK_SECONDS, Patience, request_id, requested
     from dts.cli.progress import progress
     from dts.cli.runs import copy_logs, end_of, told
     from dts.cli.tasks import named
     from dts.pb.dts.v1 import Overlap, Run, RunState, TriggerTaskRequest
-    from dts.runtime.clock import random_bits
 
     async def work(client: Client) -> Run:
         patience = Patience() if follow or wait else Patience(ASK_SECONDS)
@@ -39,10 +36,11 @@ def trigger(
             task=await named(client, name),
             overlap=member(Overlap, overlap, field="--overlap"),
             parameters=pairs(param, field="--param"),
-            # Chosen here, so that asking again after a lost answer does not make a second run.
-            request_id=str(UUID(int=random_bits(128), version=4)),
+            request_id=request_id(),
         )
-        run = (await asked(lambda: client.scheduler.trigger_task(request), patience)).run or Run()
+        look = f"dts run show {request.request_id}"
+        made = await requested(lambda: client.scheduler.trigger_task(request), patience, look=look)
+        run = made.run or Run()
         if not (follow or wait):
             print(run.id)
             return run

@@ -41,6 +41,13 @@ def node_run_id(run_id: UUID, node_id: str) -> UUID:
     return _stamped(int.from_bytes(digest, "big"), version=8)
 
 
+def backfill_run_id(request_id: UUID, task_id: UUID, scheduled_at: datetime) -> UUID:
+    """The id of the run that a request makes of a past tick: a UUIDv8 over (request, the tick's run)."""
+    tick = tick_run_id(task_id, scheduled_at)
+    digest = hashlib.blake2b(request_id.bytes + tick.bytes, digest_size=16, person=b"dts-backfill").digest()
+    return _stamped(int.from_bytes(digest, "big"), version=8)
+
+
 def uuid7(now: datetime, rand: int) -> UUID:
     """A UUIDv7 (RFC 9562): `now` to the millisecond, then 74 of the bits of `rand`."""
     millis = to_micros(now) // 1000

@@ -126,7 +126,7 @@ class RunStore:
         return [LastSuccess(task=row["name"], at=row["at"]) for row in rows]
 
     async def request(self, request: RequestRunsRequest) -> list[Run]:
-        """Stores runs that were asked for; the same request twice stores them once.
+        """Stores runs that were asked for, and tells how they stand; the same request twice stores them once.
 
         Raises:
             NotFound: the task does not exist (any more).
@@ -171,7 +171,7 @@ class RunStore:
             raise FailedPrecondition("the version of the task that it ran cannot be read any more")
         now: datetime = await connection.fetchval("SELECT now()")
         ids = [parse_id(run.id, field="runs.id") for run in request.runs]
-        over = {row["id"]: row["scheduled_at"] for row in await connection.fetch(sql("over_already"), ids)}
+        known_at = {row["id"]: row["scheduled_at"] for row in await connection.fetch(sql("asked_before"), ids)}
         new = [
             NewRun(
                 run_id=run_id,
@@ -183,11 +183,11 @@ class RunStore:
                 parameters=json.dumps(dict(run.parameters)) if run.parameters else None,
             )
             for place, (run_id, run) in enumerate(zip(ids, request.runs, strict=True))
-            if run_id not in over
+            if run_id not in known_at
         ]
-        inserted = set(await write_runs(connection, new, now))
-        made = [(run.run_id, run.scheduled_at) for run in new if run.run_id in inserted or len(new) == 1]
-        return [*over.items(), *made]
+        await write_runs(connection, new, now)
+        at = known_at | {run.run_id: run.scheduled_at for run in new}
+        return [(run_id, at[run_id]) for run_id in ids]
 
     async def _read(self, keys: Sequence[tuple[UUID, datetime]]) -> list[Run]:
         """The runs of these keys in their order, wherever they are by now."""

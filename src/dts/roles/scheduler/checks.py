@@ -78,7 +78,7 @@ def task_ids(texts: Sequence[str]) -> list[str]:
 
 
 def request_id(text: str) -> UUID | None:
-    """The UUID a caller chose for its run, if any."""
+    """The UUID a caller chose for what it asks, if any."""
     if not text:
         return None
     try:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from dts.domain.errors import FailedPrecondition, InvalidArgument, NotFound
 from dts.domain.explain import explain, waiting
-from dts.domain.ids import MICROSECOND
+from dts.domain.ids import MICROSECOND, backfill_run_id
 from dts.domain.runs import FINAL
 from dts.domain.schedule import Tick, schedule_of
 from dts.pb.dts.v1 import (
@@ -122,11 +122,13 @@ class SchedulerService(SchedulerServiceBase):
     async def backfill_task(self, message: BackfillTaskRequest) -> BackfillTaskResponse:
         """Runs the ticks of a past range."""
         overlap = checks.known_overlap(message.overlap) or Overlap.QUEUE_ALL
+        request_id = checks.request_id(message.request_id) or self._new_id()
         task = await self._task(message.task)
         ticks = await self._past_ticks(task, message)
         if message.dry_run or not ticks:
             return BackfillTaskResponse(ticks=len(ticks))
-        wanted = [RequestedRun(id=str(self._new_id()), scheduled_at=tick.at) for tick in ticks]
+        ids = [backfill_run_id(request_id, UUID(task.id), tick.at) for tick in ticks]
+        wanted = [RequestedRun(id=str(i), scheduled_at=tick.at) for i, tick in zip(ids, ticks, strict=True)]
         runs = await self._request(task, Trigger.BACKFILL, wanted, overlap)
         return BackfillTaskResponse(ticks=len(ticks), runs=runs[:BACKFILL_LISTED])
 
@@ -141,11 +143,12 @@ class SchedulerService(SchedulerServiceBase):
 
     async def retry_run(self, message: RetryRunRequest) -> RetryRunResponse:
         """Runs a finished run again, under the task's current definition."""
+        run_id = checks.request_id(message.request_id) or self._new_id()
         run = await logs.find_run(self._database, message.run)
         if run.state not in FINAL:
             raise FailedPrecondition(f"run {run.id[:8]} is not over yet: {_word(run)}", code="run.live")
         task = await self._task(run.task_id)
-        again = RequestedRun(id=str(self._new_id()), scheduled_at=run.scheduled_at, parameters=dict(run.parameters))
+        again = RequestedRun(id=str(run_id), scheduled_at=run.scheduled_at, parameters=dict(run.parameters))
         runs = await self._request(task, Trigger.RETRY, [again], Overlap.UNSPECIFIED)
         return RetryRunResponse(run=runs[0])
 

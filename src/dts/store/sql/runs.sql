@@ -101,8 +101,10 @@ SELECT id, scheduled_at, live FROM (
 ORDER BY scheduled_at DESC, id DESC
 LIMIT $6;
 
--- name: over_already (ids)
--- Of runs that are asked for: those that were asked for before, and have ended since.
+-- name: asked_before (ids)
+-- Of runs that are asked for: those that were asked for before, whether they have ended since or not.
+SELECT id, scheduled_at FROM run WHERE id = ANY($1::uuid[])
+UNION ALL
 SELECT id, scheduled_at FROM run_history WHERE id = ANY($1::uuid[]);
 
 -- name: find_tick (task_id, at)

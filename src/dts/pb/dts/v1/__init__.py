@@ -1924,6 +1924,11 @@ class BackfillTaskRequest(betterproto2.Message):
     Say how many; make none.
     """
 
+    request_id: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    A UUID chosen by the caller: the same request twice makes the run of a tick once. Empty: the server chooses.
+    """
+
 
 default_message_pool.register_message("dts.v1", "BackfillTaskRequest", BackfillTaskRequest)
 
@@ -5910,6 +5915,11 @@ class RetryRunRequest(betterproto2.Message):
     run: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
     Id or a unique beginning of it.
+    """
+
+    request_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    A UUID chosen by the caller: the same request twice makes one run. Empty: the server chooses.
     """
 
 
