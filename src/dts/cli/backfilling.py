@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
 from dts.cli.ask import agreed, on_terminal
 from dts.cli.client import Client
-from dts.cli.patience import ASK_SECONDS, Patience, asked, request_id, requested
+from dts.cli.patience import ASK_SECONDS, Patience, request_id, requested
 from dts.cli.progress import progress
+from dts.cli.waiting import each_run
 from dts.domain.runs import FINAL, LIVE
-from dts.pb.dts.v1 import BackfillTaskRequest, ListRunsRequest, Overlap, Run, RunState, Trigger
+from dts.pb.dts.v1 import BackfillTaskRequest, ListRunsRequest, Overlap, RunState, Trigger
 
-PAGE = 1000
 ASK_AGAIN_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Backfill:
-    """What became of it. unsuccessful: runs that did not succeed; known only to who waited."""
+    """What became of it. succeeded, unsuccessful: how the runs ended, of all nodes; known only to who waited."""
 
     ticks: int
     runs: int
+    succeeded: int = 0
     unsuccessful: int = 0
 
 
@@ -58,29 +59,20 @@ async def backfilled(
     made_at = made.runs[0].created_at if made.runs else None
     if not wait or made_at is None:
         return Backfill(made.ticks, made.ticks)
-    query = ListRunsRequest(task=task, since=since, until=until, page_size=PAGE)
+    query = ListRunsRequest(task=task, since=since, until=until)
     with progress("backfilling", total=made.ticks) as shown:
-        while left := await _count(client, query, LIVE, made_at, patience):
-            shown.reached(made.ticks - left)
+        while left := await _states(client, query, LIVE, made_at, patience):
+            shown.reached(made.ticks - len(left))
             await asyncio.sleep(ASK_AGAIN_SECONDS)
-    failed = await _count(client, query, FINAL - {RunState.SUCCEEDED}, made_at, patience)
-    return Backfill(made.ticks, made.ticks, failed)
+    ended = await _states(client, query, FINAL, made_at, patience)
+    succeeded = ended.count(RunState.SUCCEEDED)
+    return Backfill(made.ticks, made.ticks, succeeded, len(ended) - succeeded)
 
 
-async def _count(
+async def _states(
     client: Client, query: ListRunsRequest, states: Collection[RunState], made_at: datetime, patience: Patience
-) -> int:
-    """How many runs of the backfill are in one of the states."""
-    query.states, query.page_token = sorted(states), ""
-    return len([run async for run in _all(client, query, patience) if run.created_at == made_at])
-
-
-async def _all(client: Client, query: ListRunsRequest, patience: Patience) -> AsyncIterator[Run]:
-    while True:
-        page = await asked(lambda: client.scheduler.list_runs(query), patience)
-        for run in page.runs:
-            if run.trigger is Trigger.BACKFILL:
-                yield run
-        query.page_token = page.next_page_token
-        if not query.page_token:
-            return
+) -> list[RunState]:
+    """The states of those runs of the backfill that are in one of these."""
+    query.states = sorted(states)
+    runs = [run async for run in each_run(client, query, patience) if run.trigger is Trigger.BACKFILL]
+    return [run.state for run in runs if run.created_at == made_at]

@@ -21,16 +21,19 @@ def trigger(
     param: list[str] = typer.Option([], "--param", metavar="KEY=VALUE", help="Passed as DTS_PARAM_KEY; repeatable."),
     overlap: str | None = typer.Option(None, metavar="POLICY", help="Instead of the task's own policy."),
 ) -> None:
-    """Run a task now. Prints the id of the run. Never consumes a tick."""
+    """Run a task now. Prints the id of the run. Never consumes a tick.
+
+    If every node runs the task, it is over when all of them are done.
+    """
     from dts.cli.client import Client, call
     from dts.cli.options import member, pairs
     from dts.cli.patience import ASK_SECONDS, Patience, request_id, requested
-    from dts.cli.progress import progress
-    from dts.cli.runs import copy_logs, end_of, told
+    from dts.cli.runs import told
     from dts.cli.tasks import named
+    from dts.cli.waiting import followed
     from dts.pb.dts.v1 import Overlap, Run, RunState, TriggerTaskRequest
 
-    async def work(client: Client) -> Run:
+    async def work(client: Client) -> list[Run]:
         patience = Patience() if follow or wait else Patience(ASK_SECONDS)
         request = TriggerTaskRequest(
             task=await named(client, name),
@@ -43,18 +46,15 @@ def trigger(
         run = made.run or Run()
         if not (follow or wait):
             print(run.id)
-            return run
+            return []
         say(f"run {run.id}")
-        if follow:
-            await copy_logs(client, run.id, patience, follow=True)
-        with progress("waiting") as shown:
-            return await end_of(client, run.id, patience, shown)
+        return await followed(client, run.id, patience, follow=follow)
 
-    run = call(work)
-    if follow or wait:
+    ended = call(work)
+    for run in ended:
         say(told(run))
-        if run.state is not RunState.SUCCEEDED:
-            raise Failed
+    if any(run.state is not RunState.SUCCEEDED for run in ended):
+        raise Failed
 
 
 def backfill(
@@ -93,7 +93,7 @@ def backfill(
     made = call(work)
     print(f"{made.ticks} ticks" + (", nothing was run" if dry_run else f", {made.runs} runs made"))
     if wait and not dry_run:
-        print(f"{made.runs - made.unsuccessful} succeeded, {made.unsuccessful} did not")
+        print(f"{made.succeeded} succeeded, {made.unsuccessful} did not")
         if made.unsuccessful:
             raise Failed
 
