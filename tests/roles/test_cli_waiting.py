@@ -5,15 +5,30 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 from types import SimpleNamespace
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from dts.cli.backfilling import Backfill, backfilled
 from dts.cli.patience import Patience
+from dts.cli.runs import copy_logs
 from dts.cli.waiting import followed
-from dts.pb.dts.v1 import NodeChoice, Overlap, Reason, RunState, TriggerTaskRequest
+from dts.domain.ids import to_micros
+from dts.pb.dts.v1 import (
+    AppendLogsRequest,
+    LogBatch,
+    LogChunk,
+    LogEntry,
+    LogStream,
+    NodeChoice,
+    Overlap,
+    Reason,
+    ReportDetail,
+    RunState,
+    TriggerTaskRequest,
+)
 from dts.roles.database.service import DatabaseService
+from dts.roles.scheduler import logs
 from dts.roles.scheduler.forecast import Forecast
 from dts.roles.scheduler.hub import Hub
 from dts.roles.scheduler.service import SchedulerService
@@ -96,3 +111,50 @@ async def test_a_backfill_of_every_node_counts_the_runs_of_all(ledger, client):
 
     await eventually(all_over, within=20)
     assert await filling == Backfill(ticks=1, runs=1, succeeded=1, unsuccessful=2)
+
+
+async def printed(ledger: Ledger, key: tuple[UUID, int], text: bytes, *, offset: int) -> None:
+    run = await ledger.run(key[0])
+    at = to_micros(run.scheduled_at)
+    chunk = LogChunk(attempt=key[1], stream=LogStream.STDOUT, offset=offset, content=text, at=run.created_at)
+    entry = LogEntry(run_id=key[0].bytes, scheduled_at=at, chunk=chunk, length=len(text))
+    incarnation, batch = ledger.nodes[run.node], LogBatch(entries=[entry])
+    await ledger.store.logs.append(AppendLogsRequest(node_id=run.node, incarnation=incarnation, batch=batch))
+
+
+async def half_told(ledger: Ledger) -> tuple[tuple[UUID, int], str]:
+    """A run that is over, of which half of what it printed is stored: its node was cut off from the store."""
+    run_id = await ledger.trigger(await ledger.task("cut"))
+    [key] = await ledger.claim(*ALL)
+    node = (await ledger.run(run_id)).node
+    await printed(ledger, key, b"first\n", offset=0)
+    await ledger.report([key], node=node, detail=ReportDetail(log_bytes=11))
+    return key, str(run_id)
+
+
+async def test_a_follower_gets_the_end_of_a_log_that_comes_after_the_result(ledger, client, capsysbinary):
+    key, run = await half_told(ledger)
+    following = asyncio.create_task(copy_logs(client, run, Patience(), follow=True))
+    out = b""
+
+    def copied() -> bytes:
+        nonlocal out
+        out += capsysbinary.readouterr().out
+        return out
+
+    await eventually(copied)
+    await printed(ledger, key, b"last\n", offset=6)
+    await asyncio.wait_for(following, 20)
+    assert copied() == b"first\nlast\n"
+
+
+@pytest.mark.parametrize("follow", [False, True])
+async def test_who_reads_a_log_is_told_what_is_missing_of_it(ledger, client, capsysbinary, monkeypatch, follow):
+    monkeypatch.setattr(logs, "QUIET_LOOKS", 2)
+    _, run = await half_told(ledger)
+    await asyncio.wait_for(copy_logs(client, run, Patience(), follow=follow), 20)
+    out, err = capsysbinary.readouterr()
+    assert out == b"first\n"
+    assert err.startswith(b"[dts: 5 bytes that attempt 1 printed are missing")
+    await asyncio.wait_for(copy_logs(client, run, Patience(), follow=follow, attempt=2), 20)
+    assert capsysbinary.readouterr().err == b""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -34,6 +34,7 @@ from dts.pb.dts.v1 import (
     RecordRequest,
     RecordResponse,
     RegisterNodeRequest,
+    ReportDetail,
     Reports,
     RequestedRun,
     RequestRunsRequest,
@@ -158,6 +159,7 @@ class Ledger:
         node: str = "alpha",
         incarnation: str | None = None,
         sent_at: datetime | None = None,
+        detail: ReportDetail | None = None,
     ) -> RecordResponse:
         """Reports the same of all these attempts."""
         rows = len(keys)
@@ -173,6 +175,7 @@ class Ledger:
             cpu_time=pack("q", [0] * rows),
             peak_memory=pack("q", [0] * rows),
             sent_at=sent_at,
+            details=[replace(detail, index=row) for row in range(rows)] if detail else [],
         )
         request = RecordRequest(node_id=node, incarnation=incarnation or self.nodes[node], reports=reports)
         return await self.store.results.record(request)

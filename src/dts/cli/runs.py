@@ -26,6 +26,7 @@ from dts.pb.dts.v1 import (
     Run,
     RunState,
     TailLogsRequest,
+    TailLogsResponse,
     WatchRunRequest,
 )
 
@@ -117,15 +118,17 @@ def run_lines(run: Run) -> list[tuple[str, str]]:
 async def copy_logs(client: Client, run: str, patience: Patience, *, follow: bool, attempt: int = 0) -> None:
     """Copies what a run prints to our own streams: byte for byte, but that its errors are red on a terminal."""
     request = TailLogsRequest(run=await whole_id(client, run, patience), follow=follow, attempt=attempt)
-    incomplete: list[int] = []
+    last = TailLogsResponse()
     with _Copy() as copy:
-        async for answer in watched(lambda: client.scheduler.tail_logs(request), patience):
-            incomplete += answer.incomplete
-            for chunk in answer.chunks:
+        async for last in watched(lambda: client.scheduler.tail_logs(request), patience):
+            for chunk in last.chunks:
                 # Beside the loop: a pager may wait longer than the server waits for an answer to its pings (40 s).
                 await asyncio.to_thread(copy, chunk)
-    for number in incomplete:
+    for number in last.incomplete:
         typer.echo(f"[dts: the node of attempt {number} was lost: the end of its log may be missing]", err=True)
+    for lack in last.missing:
+        why = "its node could not send them yet, or they are not kept"
+        typer.echo(f"[dts: {lack.bytes} bytes that attempt {lack.attempt} printed are missing: {why}]", err=True)
 
 
 class _Copy:

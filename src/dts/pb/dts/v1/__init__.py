@@ -149,6 +149,7 @@ __all__ = (
     "MaintainResponse",
     "MaterialiseRequest",
     "MaterialiseResponse",
+    "MissingLog",
     "Node",
     "NodeAnswer",
     "NodeAssignments",
@@ -1911,7 +1912,7 @@ class BackfillTaskRequest(betterproto2.Message):
         3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
-    The first instant that no longer counts.
+    The first instant that no longer counts. Absent: now.
     """
 
     overlap: "Overlap" = betterproto2.field(4, betterproto2.TYPE_ENUM, default_factory=lambda: Overlap(0))
@@ -1947,6 +1948,13 @@ class BackfillTaskResponse(betterproto2.Message):
     runs: "list[Run]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The runs that were made, oldest first; at most 1000 of them are listed.
+    """
+
+    until: "datetime.datetime | None" = betterproto2.field(
+        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+    """
+    The first instant that no longer counted.
     """
 
 
@@ -4597,6 +4605,27 @@ default_message_pool.register_message("dts.v1", "MaterialiseResponse", Materiali
 
 
 @dataclass(eq=False, repr=False)
+class MissingLog(betterproto2.Message):
+    """
+    What is not stored of what an attempt printed: its node has not sent it yet or had no room for it, or it was too old
+    to be kept.
+    """
+
+    attempt: "int" = betterproto2.field(1, betterproto2.TYPE_INT32)
+    """
+    Which attempt.
+    """
+
+    bytes: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
+    """
+    How much.
+    """
+
+
+default_message_pool.register_message("dts.v1", "MissingLog", MissingLog)
+
+
+@dataclass(eq=False, repr=False)
 class Node(betterproto2.Message):
     """
     A machine with an executor.
@@ -6702,6 +6731,11 @@ class TailLogsResponse(betterproto2.Message):
     incomplete: "list[int]" = betterproto2.field(2, betterproto2.TYPE_INT32, repeated=True)
     """
     Attempts whose node was lost: the end of what they printed may be missing. Sent last.
+    """
+
+    missing: "list[MissingLog]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    Attempts that are over and of which not all is stored that they printed. Sent last.
     """
 
 
