@@ -83,13 +83,14 @@ async def test_following_goes_on_where_it_was_and_ends_as_the_run_does(system, t
 
 async def test_waiting_for_runs_outlasts_a_restart(system, tmp_path):
     await gated(system, "awaited", tmp_path / "go")
-    run = (await system.dts("task", "trigger", "awaited")).out.strip()
-    waiter, reader = await begun(system, "run", "wait", run[:12]), await begun(system, "run", "logs", run[:12], "-f")
+    waiter = await begun(system, "task", "trigger", "awaited", "--wait")
+    run = (await line_of(waiter.stderr)).decode().split()[1]
+    reader = await begun(system, "run", "logs", run[:12], "-f")
     assert [await line_of(reader.stdout) for _ in range(2)] == [b"one\n", b"two\n"]
     await killed_and_started_again(system)
     (tmp_path / "go").touch()
     out, err = await asyncio.wait_for(waiter.communicate(), 60)
-    assert (waiter.returncode, b"awaited succeeded" in out) == (0, True), err
+    assert (waiter.returncode, b"awaited succeeded" in err) == (0, True), err
     out, err = await asyncio.wait_for(reader.communicate(), 60)
     assert (out, reader.returncode) == (b"three\nfour\n", 0)
     assert err == b"" or err.startswith(b"waiting for dts")  # only where the new process took its time

@@ -486,3 +486,11 @@ async def test_each_kind_is_made_by_its_options_and_shown(system, arguments, def
     assert shown["definition"] == {"name": "kinds"} | definition
     assert next(iter(definition)) in (await well(system, "task", "show", "kinds")).out
     await well(system, "task", "delete", "kinds", "--yes")
+
+
+async def test_a_log_that_is_cut_in_its_middle_is_not_told_to_miss_anything_else(system):
+    await shell(system, "wordy", "yes | head -c 3000000; echo end; yes no | head -c 300000 >&2")
+    done = await well(system, "task", "trigger", "wordy", "--follow")
+    assert done.out.endswith("y\nend\n")
+    assert "bytes cut here" in done.out
+    assert "missing" not in done.err

@@ -11,8 +11,10 @@ import pytest
 
 from dts.cli.backfilling import Backfill, backfilled
 from dts.cli.patience import Patience
-from dts.cli.runs import copy_logs
+from dts.cli.progress import Progress
+from dts.cli.runs import copy_logs, end_of
 from dts.cli.waiting import followed
+from dts.domain.errors import Unavailable
 from dts.domain.ids import to_micros
 from dts.pb.dts.v1 import (
     AppendLogsRequest,
@@ -111,6 +113,35 @@ async def test_a_backfill_of_every_node_counts_the_runs_of_all(ledger, client):
 
     await eventually(all_over, within=20)
     assert await filling == Backfill(ticks=1, runs=1, succeeded=1, unsuccessful=2)
+
+
+class Breaking:
+    """A scheduler whose first watch breaks off after an answer. watched: what was asked for."""
+
+    def __init__(self, scheduler) -> None:
+        self._scheduler = scheduler
+        self.watched: list[str] = []
+
+    async def watch_run(self, message):
+        self.watched.append(message.run)
+        async for answer in self._scheduler.watch_run(message):
+            yield answer
+            if len(self.watched) == 1:
+                raise Unavailable("the server is stopping", code="server.stopping")
+
+    def __getattr__(self, name):
+        return getattr(self._scheduler, name)
+
+
+async def test_a_watch_that_breaks_off_goes_on_with_the_same_run_whatever_begins_like_it(ledger, client):
+    run_id = str(await ledger.trigger(await ledger.task("watched")))
+    breaking = Breaking(client.scheduler)
+    waiting = asyncio.create_task(end_of(SimpleNamespace(scheduler=breaking), run_id[:8], Patience(), Progress()))
+    await eventually(lambda: len(breaking.watched) == 2)
+    [key] = await ledger.claim(*ALL)
+    await ledger.report([key], node=(await ledger.run(key[0])).node)
+    assert (await asyncio.wait_for(waiting, 20)).state is RunState.SUCCEEDED
+    assert breaking.watched == [run_id] * 2
 
 
 async def printed(ledger: Ledger, key: tuple[UUID, int], text: bytes, *, offset: int) -> None:
