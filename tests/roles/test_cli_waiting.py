@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
@@ -99,8 +98,8 @@ async def test_a_run_of_one_node_is_waited_for_alone(ledger, client):
 
 async def test_a_backfill_of_every_node_counts_the_runs_of_all(ledger, client):
     await ledger.task("swept", every(3600), node=NodeChoice.EVERY)
-    until = (await ledger.now()).replace(minute=0, second=0, microsecond=0)
-    span = {"since": until - timedelta(hours=1), "until": until}
+    since = (await ledger.now()).replace(minute=0, second=0, microsecond=0)
+    span = {"since": since, "until": None}
     filling = asyncio.create_task(
         backfilled(client, task="swept", **span, overlap=Overlap.ALLOW, dry_run=False, wait=True, yes=True)
     )

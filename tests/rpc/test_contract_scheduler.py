@@ -152,6 +152,17 @@ async def backfill_task(scheduler, world, hub):  # noqa: ARG001
     assert not set(ids((await scheduler.backfill_task(request)).runs)) & set(ids(first))
 
 
+async def test_a_backfill_without_an_end_goes_up_to_now_by_the_servers_clock(scheduler, world):
+    await world.task("t", every(3600))
+    before = await world.now()
+    since = before.replace(minute=0, second=0, microsecond=0) - 2 * HOUR
+    planned = await scheduler.backfill_task(BackfillTaskRequest(task="t", since=since, dry_run=True))
+    assert before <= planned.until <= await world.now()
+    request = BackfillTaskRequest(task="t", since=since, until=planned.until)
+    made = await scheduler.backfill_task(request)
+    assert (made.ticks, made.until, len(made.runs)) == (planned.ticks, planned.until, planned.ticks)
+
+
 def ids(runs):
     return [run.id for run in runs]
 

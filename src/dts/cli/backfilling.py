@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from dts.cli.ask import agreed, on_terminal
+from dts.cli.ask import agreed
 from dts.cli.client import Client
 from dts.cli.patience import ASK_SECONDS, Patience, request_id, requested
 from dts.cli.progress import progress
@@ -33,23 +33,24 @@ async def backfilled(
     *,
     task: str,
     since: datetime,
-    until: datetime,
+    until: datetime | None,
     overlap: Overlap,
     dry_run: bool,
     wait: bool,
     yes: bool,
 ) -> Backfill:
-    """Runs the ticks of a past range; asks before, where somebody is there to answer.
+    """Runs the ticks of a past range; asks before, where somebody is there to answer. until: now if it is None.
 
     Raises:
         Failed: they do not want it.
     """
     request = BackfillTaskRequest(task=task, since=since, until=until, overlap=overlap, dry_run=True)
+    planned = await client.scheduler.backfill_task(request)
     if dry_run:
-        return Backfill((await client.scheduler.backfill_task(request)).ticks, 0)
-    if not yes and on_terminal():
-        planned = await client.scheduler.backfill_task(request)
-        await agreed(f"Run {planned.ticks} ticks of {task}?", yes=False)
+        return Backfill(planned.ticks, 0)
+    await agreed(f"Run {planned.ticks} ticks of {task}?", yes=yes)
+    # What was looked at is what runs, though the question took its time.
+    request.until = planned.until or until
     request.dry_run, request.request_id = False, request_id()
     patience = Patience() if wait else Patience(ASK_SECONDS)
     with progress("backfilling"):
@@ -59,7 +60,7 @@ async def backfilled(
     made_at = made.runs[0].created_at if made.runs else None
     if not wait or made_at is None:
         return Backfill(made.ticks, made.ticks)
-    query = ListRunsRequest(task=task, since=since, until=until)
+    query = ListRunsRequest(task=task, since=since, until=request.until)
     with progress("backfilling", total=made.ticks) as shown:
         while left := await _states(client, query, LIVE, made_at, patience):
             shown.reached(made.ticks - len(left))

@@ -62,8 +62,8 @@ def backfill(
     since: str = typer.Option(
         ..., metavar="TIME", help="The first instant that counts: RFC 3339, or 7d for so long ago."
     ),
-    until: str = typer.Option(
-        "+0s", metavar="TIME", help="The first instant that no longer counts. [default: now]", show_default=False
+    until: str | None = typer.Option(
+        None, metavar="TIME", help="The first instant that no longer counts. [default: now]"
     ),
     overlap: str | None = typer.Option(None, metavar="POLICY", help="Instead of queue_all."),
     wait: bool = typer.Option(False, "--wait", help="Wait until all are over; exit code 1 if one did not succeed."),
@@ -83,7 +83,8 @@ def backfill(
             client,
             task=await named(client, name),
             since=past(since, field="--since"),
-            until=past(until, field="--until"),
+            # Now by the clock of the database: this machine's may be ahead of it.
+            until=past(until, field="--until") if until else None,
             overlap=member(Overlap, overlap, field="--overlap"),
             dry_run=dry_run,
             wait=wait,

@@ -201,9 +201,10 @@ def upcoming_within(within: timedelta) -> timedelta:
 
 
 def backfill_range(since: datetime | None, until: datetime | None, *, now: datetime) -> tuple[datetime, datetime]:
-    """A range of the past: [since, until)."""
-    if since is None or until is None:
-        raise InvalidArgument.of("since", "backfill.range", "both ends of the range must be given")
+    """A range of the past: [since, until); it ends now if nothing else is said."""
+    if since is None:
+        raise InvalidArgument.of("since", "backfill.range", "must be given")
+    until = until or now
     moment("since", since)
     moment("until", until)
     if since >= until:

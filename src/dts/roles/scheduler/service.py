@@ -124,13 +124,14 @@ class SchedulerService(SchedulerServiceBase):
         overlap = checks.known_overlap(message.overlap) or Overlap.QUEUE_ALL
         request_id = checks.request_id(message.request_id) or self._new_id()
         task = await self._task(message.task)
-        ticks = await self._past_ticks(task, message)
+        since, until = checks.backfill_range(message.since, message.until, now=await self._now())
+        ticks = _past_ticks(task, since, until)
         if message.dry_run or not ticks:
-            return BackfillTaskResponse(ticks=len(ticks))
+            return BackfillTaskResponse(ticks=len(ticks), until=until)
         ids = [backfill_run_id(request_id, UUID(task.id), tick.at) for tick in ticks]
         wanted = [RequestedRun(id=str(i), scheduled_at=tick.at) for i, tick in zip(ids, ticks, strict=True)]
         runs = await self._request(task, Trigger.BACKFILL, wanted, overlap)
-        return BackfillTaskResponse(ticks=len(ticks), runs=runs[:BACKFILL_LISTED])
+        return BackfillTaskResponse(ticks=len(ticks), runs=runs[:BACKFILL_LISTED], until=until)
 
     async def cancel_run(self, message: CancelRunRequest) -> CancelRunResponse:
         """Asks that a run be stopped."""
@@ -253,16 +254,6 @@ class SchedulerService(SchedulerServiceBase):
         request = RequestRunsRequest(task_id=task.id, trigger=trigger, runs=wanted, overlap=overlap)
         return (await self._database.request_runs(request)).runs
 
-    async def _past_ticks(self, task: Task, message: BackfillTaskRequest) -> list[Tick]:
-        schedule = schedule_of(task.spec)
-        if schedule is None:
-            raise FailedPrecondition("the task has no schedule, so no range has ticks", code="task.no_schedule")
-        since, until = checks.backfill_range(message.since, message.until, now=await self._now())
-        found = schedule.between(since - MICROSECOND, until - MICROSECOND, limit=checks.BACKFILL_MAX + 1)
-        ticks = [tick for tick in found if not tick.excluded]
-        checks.check_backfill_size(len(found))
-        return ticks
-
     async def _task(self, text: str, *, deleted: bool = False) -> Task:
         request = FindTasksRequest(tasks=[checks.task_key(text)], deleted=deleted)
         found = await self._database.find_tasks(request)
@@ -287,6 +278,15 @@ class SchedulerService(SchedulerServiceBase):
 
     async def _now(self) -> datetime:
         return await upcoming.time_of(self._database)
+
+
+def _past_ticks(task: Task, since: datetime, until: datetime) -> list[Tick]:
+    schedule = schedule_of(task.spec)
+    if schedule is None:
+        raise FailedPrecondition("the task has no schedule, so no range has ticks", code="task.no_schedule")
+    found = schedule.between(since - MICROSECOND, until - MICROSECOND, limit=checks.BACKFILL_MAX + 1)
+    checks.check_backfill_size(len(found))
+    return [tick for tick in found if not tick.excluded]
 
 
 def _word(run: Run) -> str:
