@@ -177,6 +177,29 @@ def test_a_full_disk_is_nobodys_bug(capfd):
     assert "bug" not in told
 
 
+TROUBLE = [
+    (errors.FailedPrecondition("the task cannot be read"), 2),
+    (errors.Internal("a bug"), 2),
+    (errors.Conflict("somebody was first"), 2),
+    (OSError(28, "No space left on device"), 2),
+    (RuntimeError("a bug of ours"), 2),
+    (InvalidArgument.of("--to", "span.range", "is too long"), 2),
+    (errors.NotFound("no task"), 3),
+    (errors.Unavailable("gone"), 4),
+    (errors.Unauthenticated("who?"), 5),
+]
+
+
+@pytest.mark.parametrize(("error", "code"), TROUBLE, ids=[type(error).__name__ for error, _ in TROUBLE])
+def test_a_difference_alone_has_the_exit_code_of_one(monkeypatch, capsys, error, code):
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("dts.cli.client.call", fails)
+    assert run(["diff", "-f", "-"]) == code
+    assert capsys.readouterr().err.startswith("error: ")
+
+
 def int_of(text: str) -> int:
     raise RuntimeError(text)
 

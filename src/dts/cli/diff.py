@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import typer
 
-from dts.cli.errors import Failed
+from dts.cli.errors import Failed, Trouble
 from dts.cli.output import FORMAT, Format
 from dts.cli.typers import single
 
@@ -26,6 +27,16 @@ def diff(
 
     Exit code as of diff: 0 if every tick stays, 1 if some do not, 2 or more if it could not be found out.
     """
+    try:
+        differ = _told(files, since, until, prune=prune, limit=limit, form=form)
+    except Exception as error:
+        raise Trouble from error
+    if differ:
+        raise Failed
+
+
+def _told(files: list[Path], since: str | None, until: str | None, *, prune: bool, limit: int, form: Format) -> bool:
+    """Tells the differences; whether there are any."""
     from datetime import timedelta
 
     from dts.cli.client import Client, call
@@ -41,5 +52,5 @@ def diff(
 
     found = call(work)
     show_differences(found, span, form)
-    if any(each.ticks.differ for each in found):
-        raise Failed
+    sys.stdout.flush()  # while a full disk is trouble, and not a difference
+    return any(each.ticks.differ for each in found)

@@ -24,6 +24,7 @@ from dts.domain.errors import (
 
 FAILED = 1
 USAGE = 2
+TROUBLE = 2
 NOT_FOUND = 3
 UNREACHABLE = 4
 NOT_ALLOWED = 5
@@ -67,6 +68,10 @@ class Failed(Exception):
         self.code = code
 
 
+class Trouble(Exception):
+    """Something went wrong in a command whose exit code 1 is an answer: its cause says what, and 1 becomes 2."""
+
+
 def exit_code_of(error: BaseException, *, debug: bool) -> int:
     """Tells an error on standard error; the exit code that belongs to it."""
     if isinstance(error, Failed):
@@ -88,6 +93,9 @@ def exit_code_of(error: BaseException, *, debug: bool) -> int:
 
 
 def _tell(error: BaseException) -> int:
+    if isinstance(error, Trouble) and error.__cause__ is not None:
+        code = exit_code_of(error.__cause__, debug=False)
+        return TROUBLE if code == FAILED else code
     if isinstance(error, InvalidArgument):
         for violation in error.violations:
             say(f"error: {violation}")
