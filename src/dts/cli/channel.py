@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from dts.cli.client import Client
     from dts.pb.dts.v1 import Channel, QuietHours
 
+TRY_SECONDS = 30.0  # a target has 10 s, and of one that hangs it is the server that says so
+
 app = group("Whom to tell when a task fails, is late, or has recovered.")
 
 NAME = typer.Argument(..., metavar="NAME", help="Of the channel.")
@@ -173,10 +175,12 @@ def delete(channel: str = KEY, yes: bool = YES) -> None:
 def try_channel(channel: str = KEY) -> None:
     """Send a message to a channel now, and say what came of it. Exit code 1 if it did not arrive."""
     from dts.cli.client import call
+    from dts.cli.progress import progress
     from dts.pb.dts.v1 import TryChannelRequest, TryChannelResponse
 
     async def work(client: Client) -> TryChannelResponse:
-        return await client.channels.try_channel(TryChannelRequest(channel=channel))
+        with progress(f"sending to {channel}"):
+            return await client.channels.try_channel(TryChannelRequest(channel=channel), timeout=TRY_SECONDS)
 
     tried = call(work)
     if tried.failure:
