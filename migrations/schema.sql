@@ -86,7 +86,8 @@ CREATE TABLE public.delivery (
     held boolean NOT NULL,
     give_up_at timestamp with time zone NOT NULL,
     attempts integer DEFAULT 0 NOT NULL,
-    failure text DEFAULT ''::text NOT NULL
+    failure text DEFAULT ''::text NOT NULL,
+    task_id uuid
 );
 
 ALTER TABLE public.delivery ALTER COLUMN serial ADD GENERATED ALWAYS AS IDENTITY (
@@ -387,6 +388,8 @@ CREATE UNIQUE INDEX access_token_name ON public.access_token USING btree (name) 
 CREATE INDEX delivery_due ON public.delivery USING btree (due_at);
 
 CREATE INDEX delivery_order ON public.delivery USING btree (channel_id, run_id, serial);
+
+CREATE INDEX delivery_task ON public.delivery USING btree (channel_id, task_id, serial);
 
 CREATE INDEX log_chunk_order ON ONLY public.log_chunk USING btree (run_id, serial);
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from dts.domain.columns import pack, pack_ids
 from dts.domain.errors import AlreadyExists, NotFound
 from dts.pb.dts.v1 import (
     ChannelKind,
@@ -16,6 +17,8 @@ from dts.pb.dts.v1 import (
     Overlap,
     QuietHours,
     Reason,
+    RecordRequest,
+    Reports,
     RunState,
     TaskAction,
     TaskChange,
@@ -82,6 +85,103 @@ async def test_a_success_right_after_a_failure_nobody_has_looked_at_yet_still_te
     await ran(ledger, task)
     await succeeded(ledger, task)
     assert await outbox.hear() == ["failed: backup failed", "recovered: backup has recovered"]
+
+
+async def ended(ledger, *runs):
+    """One message of the node: these runs of a task ended so, each so many seconds ago."""
+    ids = [await ledger.trigger(task) for task, *_ in runs]
+    attempts = dict(await ledger.claim())
+    keys = [(run_id, attempts[run_id]) for run_id in ids]
+    await ledger.report(keys, RunState.RUNNING, Reason.UNSPECIFIED)
+    # As if the node had held them for long: nothing ended before it began.
+    await ledger.pool.execute(
+        "UPDATE run SET assigned_at = assigned_at - interval '1 hour', not_before = not_before - interval '1 hour'"
+    )
+    rows = len(runs)
+    reports = Reports(
+        run_ids=pack_ids(ids),
+        attempts=pack("i", [attempt for _, attempt in keys]),
+        states=pack("B", [state for _, state, _ in runs]),
+        reasons=pack("B", [Reason.OK if state is RunState.SUCCEEDED else Reason.EXIT_CODE for _, state, _ in runs]),
+        exit_codes=pack("i", [int(state is not RunState.SUCCEEDED) for _, state, _ in runs]),
+        started_ago=pack("q", [-1] * rows),
+        finished_ago=pack("q", [ago * 1_000_000 for *_, ago in runs]),
+        cpu_time=pack("q", [0] * rows),
+        peak_memory=pack("q", [0] * rows),
+    )
+    request = RecordRequest(node_id="alpha", incarnation=ledger.nodes["alpha"], reports=reports)
+    await ledger.store.results.record(request)
+
+
+@pytest.mark.parametrize("others", [0, 40])
+async def test_runs_that_a_node_reports_together_are_told_in_the_order_in_which_they_ended(ledger, outbox, others):
+    await ledger.store.channels.add(channel())
+    broke, healed = [await ledger.task(name, overlap=Overlap.ALLOW) for name in ("broke", "healed")]
+    beside = [(await ledger.task(f"beside{n}"), RunState.SUCCEEDED, 40) for n in range(others)]
+    await ended(
+        ledger,
+        (broke, RunState.FAILED, 10),
+        (healed, RunState.SUCCEEDED, 10),
+        *beside,
+        (broke, RunState.SUCCEEDED, 20),
+        (healed, RunState.FAILED, 20),
+    )
+    assert await outbox.hear() == ["failed: healed failed", "failed: broke failed", "recovered: healed has recovered"]
+    assert await ledger.pool.fetchval("SELECT array_agg(task_id::text) FROM alert") == [broke]
+
+
+async def test_what_is_told_of_a_task_keeps_its_order_though_a_clock_of_a_transaction_began_earlier(ledger, outbox):
+    await ledger.store.channels.add(channel())
+    task = await ledger.task("backup")
+    await ran(ledger, task)
+    await succeeded(ledger, task)
+    # As if the success were written by a transaction that had begun first.
+    await ledger.pool.execute("UPDATE notice SET at = at - interval '1 second' WHERE event = $1", TaskEvent.SUCCEEDED)
+    assert await outbox.hear() == ["failed: backup failed", "recovered: backup has recovered"]
+
+
+async def test_a_recovery_waits_for_the_failure_that_did_not_arrive_yet(ledger, outbox):
+    await ledger.store.channels.add(channel())
+    task, other = await ledger.task("backup"), await ledger.task("other")
+    await ran(ledger, task)
+    now = await ledger.now()
+    failed = await outbox.take(now)
+    await outbox.settle(failed, "h answered 503", retry_in=MINUTE * 30, now=now)
+    await ran(ledger, other)
+    assert await outbox.hear(now + MINUTE) == ["failed: other failed"]
+    await succeeded(ledger, task)
+    # There is more to say now: both are tried, in their order, and then rest for unequal times.
+    failed, recovered = await outbox.take(now + 2 * MINUTE)
+    await outbox.settle([failed], "h answered 503", retry_in=MINUTE * 5, now=now + 2 * MINUTE)
+    await outbox.settle([recovered], "h answered 503", retry_in=MINUTE, now=now + 2 * MINUTE)
+    assert await outbox.hear(now + 4 * MINUTE) == []
+    assert await outbox.hear(now + 7 * MINUTE) == ["failed: backup failed", "recovered: backup has recovered"]
+
+
+async def test_a_try_that_is_under_way_is_not_taken_from_its_sender_by_further_news(ledger, outbox):
+    await ledger.store.channels.add(channel())
+    task = await ledger.task("backup")
+    await ran(ledger, task)
+    now = await ledger.now()
+    await outbox.settle(await outbox.take(now), "h answered 503", retry_in=MINUTE, now=now)
+    assert len(await outbox.take(now + MINUTE)) == 1
+    await succeeded(ledger, task)
+    assert await outbox.take(now + MINUTE + LEASE / 2) == []
+
+
+async def test_what_was_gathered_comes_before_what_happened_afterwards(ledger, outbox):
+    now = await ledger.now()
+    quiet = QuietHours(start=f"{now:%H:%M}", end=f"{now + 60 * MINUTE:%H:%M}", zone="UTC")
+    await ledger.store.channels.add(channel(quiet=quiet))
+    task = await ledger.task("backup")
+    await ran(ledger, task)
+    assert await outbox.hear(now) == []
+    await succeeded(ledger, task)
+    morning = now + 60 * MINUTE
+    assert await outbox.hear(morning) + await outbox.hear(morning) == [
+        "failed: backup failed",
+        "recovered: backup has recovered",
+    ]
 
 
 async def test_runs_of_tasks_that_nobody_listens_to_leave_nothing(ledger, outbox):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -91,16 +90,6 @@ def hear(listener: Listener, alert: Alert | None, notice: Notice) -> tuple[Alert
     if notice.event is TaskEvent.SUCCEEDED and not (alert and alert.lasts):
         return None, _recovered(listener, alert, notice) or _plain(listener, notice)
     return alert, _plain(listener, notice)
-
-
-def hear_all(listener: Listener, alert: Alert | None, notices: Sequence[Notice]) -> tuple[Alert | None, list[Telling]]:
-    """The same for several pieces of news, in their order."""
-    told: list[Telling] = []
-    for notice in notices:
-        alert, telling = hear(listener, alert, notice)
-        if telling is not None:
-            told.append(telling)
-    return alert, told
 
 
 def _trouble(listener: Listener, alert: Alert, notice: Notice) -> tuple[Alert, Telling | None]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
 
-from dts.domain.alerts import Alert, Listener, Notice, Telling, hear_all
+from dts.domain.alerts import Alert, Listener, Notice, Telling, hear
 from dts.domain.channels import events_of, mask_of
 from dts.domain.deliveries import GIVE_UP, told_at
 from dts.domain.ids import parse_id
@@ -69,11 +68,11 @@ async def _look(connection: Connection, request: TakeDeliveriesRequest) -> int:
     if request.look_for_late:
         await _notice_late(connection, now)
     rows = sorted(await connection.fetch(sql("take_notices"), BATCH), key=lambda row: int(row["id"]))
+    await _send_held(connection, now)  # it happened before this news
     if rows:
         listeners = await _listeners(connection, rows)
         notices = [_notice(row) for row in rows if row["channel_id"] in listeners]
         await _tell(connection, notices, listeners, now)
-    await _send_held(connection, now)
     return len(rows)
 
 
@@ -87,17 +86,16 @@ async def _notice_late(connection: Connection, now: datetime) -> None:
 async def _tell(
     connection: Connection, notices: Sequence[Notice], listeners: Mapping[UUID, _Listening], now: datetime
 ) -> None:
-    by_key: dict[Key, list[Notice]] = defaultdict(list)
-    for notice in notices:
-        by_key[notice.task_id, notice.channel_id].append(notice)
-    known = await _alerts(connection, by_key)
-    kept: dict[Key, Alert | None] = {}
+    alerts: dict[Key, Alert | None] = {}
+    alerts |= await _alerts(connection, dict.fromkeys((notice.task_id, notice.channel_id) for notice in notices))
     told: list[Telling] = []
-    for key, news in by_key.items():
-        kept[key], new = hear_all(listeners[key[1]].listener, known.get(key), news)
-        told += new
-    await _keep(connection, kept)
-    await _add(connection, sorted(told, key=lambda telling: telling.notice.at), listeners, now)
+    for notice in notices:
+        key = notice.task_id, notice.channel_id
+        alerts[key], telling = hear(listeners[notice.channel_id].listener, alerts.get(key), notice)
+        if telling is not None:
+            told.append(telling)
+    await _keep(connection, alerts)
+    await _add(connection, told, listeners, now)
 
 
 async def _add(
@@ -107,8 +105,17 @@ async def _add(
     for telling in told:
         notice, to = telling.notice, listeners[telling.notice.channel_id]
         due = told_at(to.quiet, to.digest_every, now)
-        kind = to.listener.kind
-        messages.append(_Message(notice.channel_id, kind, notice.run_id, telling.event, message_of(telling), due))
+        messages.append(
+            _Message(
+                notice.channel_id,
+                to.listener.kind,
+                notice.task_id,
+                notice.run_id,
+                telling.event,
+                message_of(telling),
+                due,
+            )
+        )
     await _write(connection, messages, now)
 
 
@@ -121,10 +128,11 @@ async def _send_held(connection: Connection, now: datetime) -> None:
         held = [row for row in rows if row["channel_id"] == channel_id]
         kind = to.listener.kind
         if len(held) == 1:
-            run_id, event, body = held[0]["run_id"], TaskEvent(held[0]["event"]), held[0]["body"]
+            (row,) = held
+            said = (row["task_id"], row["run_id"], TaskEvent(row["event"]), row["body"])
         else:
-            run_id, event, body = None, TaskEvent.DIGEST, digest_of([row["body"] for row in held], now)
-        messages.append(_Message(channel_id, kind, run_id, event, body, now))
+            said = (None, None, TaskEvent.DIGEST, digest_of([row["body"] for row in held], now))
+        messages.append(_Message(channel_id, kind, *said, now))
     await _write(connection, messages, now)
 
 
@@ -132,6 +140,7 @@ async def _send_held(connection: Connection, now: datetime) -> None:
 class _Message:
     channel_id: UUID
     kind: ChannelKind
+    task_id: UUID | None
     run_id: UUID | None
     event: TaskEvent
     body: str
@@ -144,6 +153,7 @@ async def _write(connection: Connection, messages: Sequence[_Message], now: date
     await connection.execute(
         sql("add_deliveries"),
         [message.channel_id for message in messages],
+        [message.task_id for message in messages],
         [message.run_id for message in messages],
         [int(message.event) for message in messages],
         [message.body for message in messages],
@@ -168,7 +178,7 @@ async def _listeners(connection: Connection, rows: Sequence[asyncpg.Record]) -> 
     }
 
 
-async def _alerts(connection: Connection, keys: Mapping[Key, object]) -> dict[Key, Alert]:
+async def _alerts(connection: Connection, keys: Collection[Key]) -> dict[Key, Alert]:
     tasks, channels = [task for task, _ in keys], [channel for _, channel in keys]
     return {
         (row["task_id"], row["channel_id"]): Alert(

@@ -2,6 +2,7 @@
 
 -- fragment: told
 -- What a statement wrote down as `outcome` becomes news for each channel that listens: a last part for its WITH.
+-- at: when it happened. Runs that a node reports together become news in that order, or the wrong one has the last word.
 -- Events are numbers of TaskEvent. Where nobody listens, tasks are not even looked up; OFFSET 0 keeps it so: without
 -- it a plan may begin with all tasks.
 happened AS (
@@ -17,22 +18,29 @@ happened AS (
     SELECT * FROM happened
     WHERE 1 << event & (SELECT coalesce(bit_or(events), 0) FROM channel) <> 0
     OFFSET 0
-), listening AS (
+), hearing AS (
     SELECT channel.id AS channel_id, channel.kind, task.name AS task, wanted.run_id, wanted.task_id,
-        wanted.scheduled_at, wanted.state, wanted.reason, wanted.message, wanted.ticks, wanted.event
+        wanted.scheduled_at, wanted.state, wanted.reason, wanted.message, wanted.ticks, wanted.event, wanted.at
     FROM wanted
     CROSS JOIN LATERAL (SELECT name, labels FROM task WHERE task.id = wanted.task_id OFFSET 0) AS task
     JOIN channel ON 1 << event & channel.events <> 0
         AND (channel.tasks = '{}' OR task.name = ANY(channel.tasks)) AND task.labels @> channel.labels
-    UNION ALL
-    -- A success ends the trouble that was told.
-    SELECT past.channel_id, 0, task.name, past.run_id, past.task_id, past.scheduled_at, past.state, past.reason,
-        past.message, past.ticks, past.event
-    FROM (
+), past AS (
+    -- A success ends the trouble that was told, or that this very statement writes down.
+    (
         SELECT alert.channel_id, happened.* FROM happened JOIN alert ON alert.task_id = happened.task_id
         WHERE event = 8 AND (SELECT EXISTS (SELECT FROM alert))
         OFFSET 0
-    ) AS past
+    )
+    UNION
+    SELECT hearing.channel_id, happened.* FROM happened JOIN hearing ON hearing.task_id = happened.task_id
+    WHERE happened.event = 8 AND hearing.event IN (1, 2, 3) AND hearing.kind <> 2
+), listening AS (
+    SELECT * FROM hearing
+    UNION ALL
+    SELECT past.channel_id, 0, task.name, past.run_id, past.task_id, past.scheduled_at, past.state, past.reason,
+        past.message, past.ticks, past.event, past.at
+    FROM past
     JOIN channel ON channel.id = past.channel_id AND channel.events & (1 << 8) = 0
     JOIN task ON task.id = past.task_id
 ), opened AS (
@@ -43,6 +51,7 @@ happened AS (
 ), told AS (
     INSERT INTO notice (channel_id, task_id, task, run_id, scheduled_at, event, reason, message, ticks, at)
     SELECT channel_id, task_id, task, run_id, scheduled_at, event, reason, message, ticks, now() FROM listening
+    ORDER BY at, scheduled_at
 )
 
 -- name: store_channel (id, name, kind, events, tasks, labels, late_after, stuck_after, remind_every, quiet, digest_every, shown, sealed, created_by)
@@ -172,11 +181,22 @@ WHERE alert.task_id = over.task_id AND alert.channel_id = over.channel_id;
 -- Of tasks that were deleted: no success will end them.
 DELETE FROM alert WHERE NOT EXISTS (SELECT FROM task WHERE task.id = alert.task_id AND task.deleted_at IS NULL);
 
--- name: add_deliveries (channel_ids, run_ids, events, bodies, due_at, give_up_at, now)
-INSERT INTO delivery (id, channel_id, run_id, event, body, created_at, due_at, held, give_up_at)
-SELECT gen_random_uuid(), channel_id, run_id, event, body, $7::timestamptz, due_at, due_at > $7::timestamptz, give_up_at
-FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::text[], $5::timestamptz[], $6::timestamptz[])
-    WITH ORDINALITY AS new (channel_id, run_id, event, body, due_at, give_up_at, place)
+-- name: add_deliveries (channel_ids, task_ids, run_ids, events, bodies, due_at, give_up_at, now)
+-- What rests after a try that failed, and what is said now would wait for, is tried again at once.
+WITH new AS (
+    SELECT * FROM unnest(
+        $1::uuid[], $2::uuid[], $3::uuid[], $4::smallint[], $5::text[], $6::timestamptz[], $7::timestamptz[]
+    ) WITH ORDINALITY AS n (channel_id, task_id, run_id, event, body, due_at, give_up_at, place)
+), sooner AS (
+    UPDATE delivery SET due_at = $8::timestamptz
+    FROM (SELECT DISTINCT channel_id, task_id FROM new WHERE due_at <= $8::timestamptz) AS said
+    WHERE delivery.channel_id = said.channel_id AND delivery.task_id = said.task_id
+        AND delivery.failure <> '' AND delivery.due_at > $8::timestamptz
+)
+INSERT INTO delivery (id, channel_id, task_id, run_id, event, body, created_at, due_at, held, give_up_at)
+SELECT gen_random_uuid(), channel_id, task_id, run_id, event, body, $8::timestamptz, due_at, due_at > $8::timestamptz,
+    give_up_at
+FROM new
 ORDER BY place;
 
 -- name: take_held (now, batch)
@@ -187,7 +207,9 @@ DELETE FROM delivery WHERE id IN (
 RETURNING *;
 
 -- name: take_deliveries (now, lease, batch)
--- Lends them out: whoever takes one has until due_at to say how it went. Of a run that pings, one comes after another.
+-- Lends them out: whoever takes one has until due_at to say how it went; until it is lent again, `failure` says that it
+-- is not lent. Of a run that pings, one comes after another; of any other task, nothing overtakes what is being sent or
+-- rests after a failure: who hears of a recovery first would believe what comes last.
 WITH due AS MATERIALIZED (
     SELECT id FROM delivery d
     WHERE due_at <= $1::timestamptz AND NOT held
@@ -195,11 +217,16 @@ WITH due AS MATERIALIZED (
             SELECT FROM delivery e
             WHERE e.channel_id = d.channel_id AND e.run_id = d.run_id AND e.serial < d.serial AND e.event IN (7, 8)
         )
+        AND NOT EXISTS (
+            SELECT FROM delivery e
+            WHERE e.channel_id = d.channel_id AND e.task_id = d.task_id AND e.serial < d.serial
+                AND e.due_at > $1::timestamptz
+        )
     ORDER BY due_at, serial
     LIMIT $3
     FOR UPDATE SKIP LOCKED
 ), lent AS (
-    UPDATE delivery SET due_at = $1::timestamptz + $2::interval, attempts = attempts + 1
+    UPDATE delivery SET due_at = $1::timestamptz + $2::interval, attempts = attempts + 1, failure = ''
     FROM due WHERE delivery.id = due.id
     RETURNING delivery.*
 )

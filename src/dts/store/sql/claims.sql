@@ -145,7 +145,7 @@ WITH ended AS (
     ON CONFLICT (scheduled_at, id) DO NOTHING
 ), outcome AS (
     SELECT id AS run_id, task_id, scheduled_at, new_state AS state, new_reason AS reason, new_message AS message,
-        1 AS ticks
+        1 AS ticks, $6::timestamptz AS at
     FROM ended
 ),
 -- include: told

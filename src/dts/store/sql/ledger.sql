@@ -48,7 +48,7 @@ WITH gap AS (
     ON CONFLICT (scheduled_at, id) DO NOTHING
     RETURNING id, task_id, scheduled_at, state::text, reason, message, ticks
 ), outcome AS (
-    SELECT id AS run_id, task_id, scheduled_at, state, reason, message, ticks FROM gap
+    SELECT id AS run_id, task_id, scheduled_at, state, reason, message, ticks, $9::timestamptz AS at FROM gap
 ),
 -- include: told
 SELECT id FROM gap;

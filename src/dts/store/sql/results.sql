@@ -18,7 +18,13 @@ WITH report AS MATERIALIZED (
         AND EXISTS (SELECT FROM node WHERE node.id = $1 AND node.incarnation = $2::uuid)
     RETURNING run.id, run.task_id, run.task_version, run.trigger, run.scheduled_at, run.created_at, run.not_before,
         run.attempt, run.node_id, run.assigned_at, run.parameters, run.earlier_attempts, run.slot, run.pinned,
-        r.state, r.reason, r.message, r.exit_code, r.started_ago, r.finished_ago, r.cpu_time, r.peak_memory, r.details
+        r.state, r.reason, r.message, r.exit_code, r.started_ago, r.cpu_time, r.peak_memory, r.details,
+        CASE WHEN r.finished_ago >= 0
+            THEN greatest(
+                least($14::timestamptz, now()) - r.finished_ago * interval '1 microsecond', run.assigned_at,
+                run.not_before
+            )
+            ELSE now() END AS finished_at
 ), kept AS (
     INSERT INTO run_history (
         id, task_id, task_version, trigger, scheduled_at, created_at, not_before, state, reason, message, attempt,
@@ -32,18 +38,13 @@ WITH report AS MATERIALIZED (
             THEN greatest(
                 least($14::timestamptz, now()) - started_ago * interval '1 microsecond', assigned_at, not_before
             ) END,
-        CASE WHEN finished_ago >= 0
-            THEN greatest(
-                least($14::timestamptz, now()) - finished_ago * interval '1 microsecond', assigned_at, not_before
-            )
-            ELSE now() END,
-        exit_code,
+        finished_at, exit_code,
         CASE WHEN cpu_time > 0 THEN cpu_time * interval '1 microsecond' END,
         nullif(peak_memory, 0), details::jsonb, parameters, earlier_attempts
     FROM ended
     ON CONFLICT (scheduled_at, id) DO NOTHING
 ), outcome AS (
-    SELECT id AS run_id, task_id, scheduled_at, state, reason, message, 1 AS ticks FROM ended
+    SELECT id AS run_id, task_id, scheduled_at, state, reason, message, 1 AS ticks, finished_at AS at FROM ended
 ),
 -- include: told
 SELECT id, task_id, pinned, slot IS NOT NULL AS held FROM ended;
@@ -63,9 +64,11 @@ WITH begun AS (
     WHERE run.id = r.id AND run.attempt = r.attempt AND coalesce(run.node_id, '') = $1
         AND run.state IN ('assigned', 'running', 'unknown')
         AND EXISTS (SELECT FROM node WHERE node.id = $1 AND node.incarnation = $2::uuid)
-    RETURNING run.id, run.task_id, run.scheduled_at
+    RETURNING run.id, run.task_id, run.scheduled_at, run.started_at
 ), outcome AS (
-    SELECT id AS run_id, task_id, scheduled_at, 'running' AS state, '' AS reason, '' AS message, 1 AS ticks FROM begun
+    SELECT id AS run_id, task_id, scheduled_at, 'running' AS state, '' AS reason, '' AS message, 1 AS ticks,
+        started_at AS at
+    FROM begun
 ),
 -- include: told
 SELECT id FROM begun;
@@ -130,7 +133,7 @@ WITH ended AS (
     ON CONFLICT (scheduled_at, id) DO NOTHING
 ), outcome AS (
     SELECT id AS run_id, task_id, scheduled_at, new_state AS state, new_reason AS reason, new_message AS message,
-        1 AS ticks
+        1 AS ticks, $5::timestamptz AS at
     FROM ended
 ),
 -- include: told
