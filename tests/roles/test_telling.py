@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import ipaddress
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from dts.domain.errors import Unavailable
 from dts.domain.node_policy import NodePolicy
 from dts.pb.dts.v1 import (
     ChannelKind,
@@ -20,7 +23,7 @@ from dts.pb.dts.v1 import (
     TaskEvent,
 )
 from dts.roles.scheduler.postman import Postman
-from dts.roles.scheduler.telling import BEGIN_SECONDS, LOOK_SECONDS, Telling
+from dts.roles.scheduler.telling import BEGIN_SECONDS, LOOK_SECONDS, PATIENCE_SECONDS, SHARE, Telling
 from dts.runtime.loop import Again
 from dts.runtime.metrics import Metrics
 from support.inbox import receiving
@@ -108,31 +111,107 @@ async def test_a_host_that_the_policy_leaves_out_is_refused(inbox):
 
 
 class Lender:
-    """An outbox that lends what it is given, once."""
+    """An outbox that lends what it is given, once, and nothing of a channel that is busy."""
 
     def __init__(self, *deliveries):
         self.deliveries = list(deliveries)
         self.settled = []
         self.looked = []
+        self.on_settled = asyncio.Event()
+        self.fails = None
 
     async def take_deliveries(self, message):
         self.looked.append(message.look_for_late)
-        lent, self.deliveries = self.deliveries[: message.limit], self.deliveries[message.limit :]
+        free = [one for one in self.deliveries if one.channel.channel.id not in message.busy]
+        lent = [one for one in free if free.index(one) < message.limit]
+        self.deliveries = [one for one in self.deliveries if one not in lent]
         return TakeDeliveriesResponse(deliveries=lent)
 
     async def settle_deliveries(self, message):
+        if self.fails is not None:
+            raise self.fails
         self.settled += [(result.id, result.failure, result.retry_in) for result in message.results]
+        self.on_settled.set()
         return SettleDeliveriesResponse(given_up=[result.id for result in message.results if result.failure])
 
 
-def telling(lender, *, policy=OPEN, monotonic=lambda: 0.0):
-    return Telling(lender, postman(policy), Metrics(), monotonic=monotonic, rand=lambda: 0.0)
+def telling(lender, *, policy=OPEN, monotonic=lambda: 0.0, patience=PATIENCE_SECONDS):
+    return Telling(lender, postman(policy), Metrics(), monotonic=monotonic, rand=lambda: 0.0, patience=patience)
+
+
+@pytest.fixture
+async def hanging():
+    """A receiver that answers only when it is let go, and the event for that."""
+    async with receiving() as inbox:
+        free, reached = asyncio.Event(), asyncio.Event()
+
+        async def hang():
+            reached.set()
+            await free.wait()
+
+        inbox.before_answer = hang
+        yield inbox, free, reached
+        free.set()
+
+
+async def test_a_channel_that_hangs_keeps_only_itself_waiting(inbox, hanging):
+    deaf, free, reached = hanging
+    first, second = (delivery(f"{deaf.address}/{number}", "deaf", number=number) for number in (1, 2))
+    second.channel = first.channel
+    lender = Lender(first, delivery(f"{inbox.address}/3", "fine", number=3))
+    duty = telling(lender, patience=0)
+    await duty.tell()
+    await reached.wait()
+    await lender.on_settled.wait()
+    lender.on_settled.clear()
+    # While that lasts, others are sent what comes; nothing more is begun where somebody hangs.
+    lender.deliveries = [second, delivery(f"{inbox.address}/4", "fine", number=4)]
+    await duty.tell()
+    await lender.on_settled.wait()
+    assert [settled for settled, *_ in lender.settled] == ["id-3", "id-4"]
+    assert lender.deliveries == [second]
+    assert deaf.paths == ["/1"]
+    lender.on_settled.clear()
+    free.set()
+    await lender.on_settled.wait()
+    await asyncio.sleep(0)  # the sender ends
+    await telling(lender).tell()
+    assert [settled for settled, *_ in lender.settled] == ["id-3", "id-4", "id-1", "id-2"]
+
+
+async def test_what_a_sender_met_fails_the_pass_and_the_next_one_goes_on(inbox):
+    lender = Lender(delivery(f"{inbox.address}/1"))
+    duty = telling(lender)
+    lender.fails = Unavailable("the database is away")
+    with pytest.raises(Unavailable):
+        await duty.tell()
+    lender.fails = None
+    lender.deliveries = [delivery(f"{inbox.address}/2", number=2)]
+    await duty.tell()
+    assert inbox.paths == ["/1", "/2"]
+
+
+async def test_closing_breaks_off_what_hangs(hanging):
+    deaf, _, reached = hanging
+    lender = Lender(delivery(f"{deaf.address}/1"))
+    duty = telling(lender, patience=0)
+    await duty.tell()
+    await reached.wait()
+    await duty.close()
+    assert lender.settled == []
+
+
+def to_one(inbox, number):
+    """So many messages to one channel."""
+    deliveries = [delivery(f"{inbox.address}/", number=number) for number in range(number)]
+    to = deliveries[0].channel
+    return [replace(one, channel=to) for one in deliveries]
 
 
 async def test_messages_of_a_channel_arrive_in_their_order_and_are_settled(inbox):
-    lender = Lender(*(delivery(f"{inbox.address}/{number}", number=number) for number in range(3)))
+    lender = Lender(*to_one(inbox, 3))
     assert await telling(lender).tell() is None
-    assert inbox.paths == ["/0", "/1", "/2"]
+    assert len(inbox.arrivals) == 3
     assert lender.settled == [(f"id-{number}", "", None) for number in range(3)]
 
 
@@ -144,6 +223,7 @@ async def test_a_channel_that_refuses_is_asked_once_in_a_pass_and_another_goes_o
             delivery(f"{broken.address}/s3cret", "broken", number=2),
             delivery(f"{inbox.address}/fine", "fine", number=3),
         )
+        lender.deliveries[1].channel = lender.deliveries[0].channel
         await telling(lender).tell()
         assert len(broken.arrivals) == 1
     assert len(inbox.arrivals) == 1
@@ -155,18 +235,18 @@ async def test_a_channel_that_refuses_is_asked_once_in_a_pass_and_another_goes_o
 
 async def test_what_was_lent_too_long_ago_is_left_to_others(inbox):
     times = iter([0.0, 1.0, BEGIN_SECONDS + 1])
-    lender = Lender(*(delivery(f"{inbox.address}/{number}", number=number) for number in range(2)))
+    lender = Lender(*to_one(inbox, 2))
     await telling(lender, monotonic=lambda: next(times)).tell()
-    assert inbox.paths == ["/0"]
+    assert len(inbox.arrivals) == 1
     assert len(lender.settled) == 1
 
 
-async def test_a_full_batch_is_followed_by_another_at_once(inbox):
-    lender = Lender(*(delivery(f"{inbox.address}/{number}", number=number) for number in range(51)))
+async def test_a_full_share_is_followed_by_another_at_once(inbox):
+    lender = Lender(*to_one(inbox, SHARE + 1))
     duty = telling(lender)
     assert await duty.tell() is Again.NOW
     assert await duty.tell() is None
-    assert len(inbox.arrivals) == 51
+    assert len(inbox.arrivals) == SHARE + 1
 
 
 async def test_late_runs_are_looked_for_now_and_then():

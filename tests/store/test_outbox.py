@@ -331,6 +331,37 @@ async def test_replicas_that_look_at_once_tell_everything_once(ledger, outbox):
     assert sorted(heard) == sorted(f"failed: t{number} failed" for number in range(20))
 
 
+async def test_a_channel_with_much_to_tell_leaves_the_others_their_turn(ledger, outbox):
+    for name in ("a", "b"):
+        await ledger.store.channels.add(channel(name, tasks=[name]))
+    await ran(ledger, await ledger.task("a"))
+    await outbox.settle(await outbox.take(), "h answered 503", retry_in=timedelta(0))
+    copies = "SELECT gen_random_uuid(), channel_id, event, body, created_at, due_at, held, give_up_at FROM delivery"
+    columns = "id, channel_id, event, body, created_at, due_at, held, give_up_at"
+    await ledger.pool.execute(f"INSERT INTO delivery ({columns}) {copies}, generate_series(1, 99)")
+    await ran(ledger, await ledger.task("b"))
+    lent = await outbox.take(limit=10)
+    assert [(name, len(of)) for name, of in by_channel(lent).items()] == [("a", 10), ("b", 1)]
+    busy = [one.channel.channel.id for one in lent if one.channel.channel.name == "a"]
+    assert await outbox.take(limit=10, busy=busy[:1]) == []
+    assert len(await outbox.take(limit=10)) == 10
+
+
+async def test_a_channel_whose_messages_wait_for_others_takes_no_turn(ledger, outbox):
+    await ledger.store.channels.add(channel("dead-man", kind=ChannelKind.PING, tasks=["a"]))
+    await ledger.store.channels.add(channel("ops", tasks=["b"]))
+    await succeeded(ledger, await ledger.task("a"))
+    (start,) = await outbox.take()
+    await outbox.settle([start], "h answered 503", retry_in=30 * MINUTE)
+    await ran(ledger, await ledger.task("b"))
+    assert list(by_channel(await outbox.take(channels=1))) == ["ops"]
+
+
+def by_channel(deliveries):
+    names = dict.fromkeys(one.channel.channel.name for one in deliveries)
+    return {name: [one for one in deliveries if one.channel.channel.name == name] for name in sorted(names)}
+
+
 async def test_in_quiet_hours_a_message_waits_for_their_end(ledger, outbox):
     now = await ledger.now()
     quiet = QuietHours(start=f"{now:%H:%M}", end=f"{now + 60 * MINUTE:%H:%M}", zone="UTC")

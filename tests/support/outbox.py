@@ -41,9 +41,9 @@ class Outbox:
     store: Store
     told: list[str] = field(default_factory=list)
 
-    async def take(self, now: datetime | None = None, limit: int = 100) -> list[Delivery]:
+    async def take(self, now: datetime | None = None, limit: int = 100, **fields: Any) -> list[Delivery]:
         """Looks at the news and takes what is due."""
-        request = TakeDeliveriesRequest(limit=limit, lease=LEASE, now=now, look_for_late=True)
+        request = TakeDeliveriesRequest(limit=limit, lease=LEASE, now=now, look_for_late=True, **fields)
         return (await self.store.notices.take(request)).deliveries
 
     async def settle(

@@ -212,6 +212,7 @@ class _Builder:
             ChannelService(database, postman, seal, now=clock.now, rand=clock.random_bits, actor=actor)
         )
         telling = Telling(database, postman, self._house.metrics, monotonic=clock.monotonic, rand=clock.chance)
+        self._stack.push_async_callback(telling.close)
         self._loop(telling.tell, "tell", timedelta(seconds=1))
 
     async def _executor(self, database: DatabaseServiceBase) -> None:

@@ -30,6 +30,8 @@ from dts.store.queries import sql
 from dts.store.transactions import in_transaction
 
 BATCH = 500
+CHANNELS = 20
+"""Messages are lent for so many channels at once where nothing is said."""
 
 Key = tuple[UUID, UUID]
 """A task, and a channel that listens to it."""
@@ -207,7 +209,13 @@ async def _keep(connection: Connection, alerts: Mapping[Key, Alert | None]) -> N
 
 async def _lend(connection: Connection, request: TakeDeliveriesRequest) -> list[asyncpg.Record]:
     now: datetime = request.now or await connection.fetchval("SELECT now()")
-    return await connection.fetch(sql("take_deliveries"), now, request.lease or timedelta(0), request.limit)
+    busy = [parse_id(channel_id, field="busy") for channel_id in request.busy]
+    channels = await connection.fetch(sql("lock_due_channels"), now, busy, request.channels or CHANNELS)
+    if not channels:
+        return []
+    lease = request.lease or timedelta(0)
+    ids = [row["id"] for row in channels]
+    return await connection.fetch(sql("take_deliveries"), now, lease, request.limit, ids)
 
 
 async def _settle(connection: Connection, request: SettleDeliveriesRequest) -> list[UUID]:

@@ -93,6 +93,6 @@ def _ping(delivery: Delivery, target: str) -> Request:
     return Request("POST", URL(address + query, encoded=True), {"Content-Type": "text/plain; charset=utf-8"}, text)
 
 
-def name_of(delivery: Delivery) -> str:
-    """The name of the channel that a message is for."""
-    return ((delivery.channel or SealedChannel()).channel or Channel()).name
+def channel_of(delivery: Delivery) -> Channel:
+    """The channel that a message is for."""
+    return (delivery.channel or SealedChannel()).channel or Channel()

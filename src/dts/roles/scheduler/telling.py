@@ -1,4 +1,7 @@
-"""The duty that tells people. Every replica does it: messages are lent to one at a time."""
+"""The duty that tells people. Every replica does it: messages are lent to one at a time.
+
+A channel has a sender of its own while there is something to send to it, so that one that hangs keeps nobody else.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,28 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from dts.domain.deliveries import pause_after
-from dts.domain.errors import DtsError
 from dts.pb.dts.v1 import Delivery, DeliveryResult, SettleDeliveriesRequest, TakeDeliveriesRequest
 from dts.roles.scheduler.ports import Outbox
-from dts.roles.scheduler.postman import SEND_SECONDS, Postman, name_of
+from dts.roles.scheduler.postman import SEND_SECONDS, Postman, channel_of
 from dts.runtime.loop import Again
 from dts.runtime.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-MESSAGES_PER_PASS = 50
+SHARE = 10
+"""So many messages a channel is sent in a row."""
+
+CHANNELS = 20
+"""To so many channels one pass begins to send."""
+
 LEASE = timedelta(seconds=20)
 """How long a message is lent. Whoever dies with it leaves it to the next."""
 
 LOOK_SECONDS = 10.0
 """How often a replica looks for runs that are late or stuck."""
+
+PATIENCE_SECONDS = 1.0
+"""So long a pass waits for its senders: most are done by then, and the next pass finds their channels free."""
 
 BEGIN_SECONDS = LEASE.total_seconds() - SEND_SECONDS
 """So long after it was lent a message may still be begun."""
@@ -38,6 +48,7 @@ class Telling:
         metrics: where messages are counted.
         monotonic: seconds that never go back.
         rand: in [0, 1), for the jitter of back-off.
+        patience: see `PATIENCE_SECONDS`.
     """
 
     def __init__(
@@ -48,33 +59,56 @@ class Telling:
         *,
         monotonic: Callable[[], float],
         rand: Callable[[], float],
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._outbox = outbox
         self._postman = postman
         self._monotonic = monotonic
         self._rand = rand
+        self._patience = patience
+        self._senders: dict[str, asyncio.Task[None]] = {}
         self._look_at = float("-inf")
         self._counts = metrics.counts(
             "dts_scheduler_messages_total", "Messages to channels that were tried, by how it went.", "outcome"
         )
 
     async def tell(self) -> Again | None:
-        """One pass: looks at the news, and sends what is due."""
+        """One pass: looks at the news, and begins to send what is due."""
+        self._let_go()
         lent_at = self._monotonic()
-        request = TakeDeliveriesRequest(limit=MESSAGES_PER_PASS, lease=LEASE, look_for_late=lent_at >= self._look_at)
+        request = TakeDeliveriesRequest(
+            limit=SHARE,
+            channels=CHANNELS,
+            busy=list(self._senders),
+            lease=LEASE,
+            look_for_late=lent_at >= self._look_at,
+        )
         taken = await self._outbox.take_deliveries(request)
         if request.look_for_late:
             self._look_at = lent_at + LOOK_SECONDS
         by_channel: dict[str, list[Delivery]] = defaultdict(list)
         for delivery in taken.deliveries:
-            by_channel[name_of(delivery)].append(delivery)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for deliveries in by_channel.values():
-                    group.create_task(self._send_all(deliveries, lent_at))
-        except* DtsError as errors:  # what is not settled is lent again
-            raise errors.exceptions[0] from None
-        return Again.NOW if taken.notices or len(taken.deliveries) >= MESSAGES_PER_PASS else None
+            by_channel[channel_of(delivery).id].append(delivery)
+        for channel_id, deliveries in by_channel.items():
+            self._senders[channel_id] = asyncio.create_task(self._send_all(deliveries, lent_at))
+        if by_channel:
+            await asyncio.wait([self._senders[channel_id] for channel_id in by_channel], timeout=self._patience)
+        self._let_go()
+        full = len(by_channel) >= CHANNELS or any(len(share) >= SHARE for share in by_channel.values())
+        return Again.NOW if taken.notices or full else None
+
+    async def close(self) -> None:
+        """Breaks off what is under way: it is lent again."""
+        for sender in self._senders.values():
+            sender.cancel()
+        await asyncio.gather(*self._senders.values(), return_exceptions=True)
+
+    def _let_go(self) -> None:
+        """Of senders that are done. What one of them met fails this pass; what it did not settle is lent again."""
+        done = [channel_id for channel_id, sender in self._senders.items() if sender.done()]
+        failed = [error for channel_id in done if (error := self._senders.pop(channel_id).exception())]
+        if failed:
+            raise failed[0]
 
     async def _send_all(self, deliveries: list[Delivery], lent_at: float) -> None:
         """Of one channel, in their order. What one of them is refused with would befall the others too."""
@@ -93,6 +127,8 @@ class Telling:
         about = {"run": delivery.run_id} if delivery.run_id else {}
         if settled.given_up:
             self._counts.add("given_up")
-            log.error("a message to the channel %s is given up: %s", name_of(delivery), failure, extra=about)
+            log.error("a message to the channel %s is given up: %s", channel_of(delivery).name, failure, extra=about)
         elif failure:
-            log.warning("a message to the channel %s did not arrive: %s", name_of(delivery), failure, extra=about)
+            log.warning(
+                "a message to the channel %s did not arrive: %s", channel_of(delivery).name, failure, extra=about
+            )

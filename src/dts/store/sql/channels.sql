@@ -206,25 +206,43 @@ DELETE FROM delivery WHERE id IN (
 )
 RETURNING *;
 
--- name: take_deliveries (now, lease, batch)
--- Lends them out: whoever takes one has until due_at to say how it went; until it is lent again, `failure` says that it
--- is not lent. Of a run that pings, one comes after another; of any other task, nothing overtakes what is being sent or
--- rests after a failure: who hears of a recovery first would believe what comes last.
+-- fragment: lendable
+-- What can be sent to a channel now ($1). Of a run that pings, one comes after another; of any other task, nothing
+-- overtakes what is being sent or rests after a failure: who hears of a recovery first would believe what comes last.
+SELECT d.id, d.serial, d.due_at FROM delivery d
+WHERE d.channel_id = channel.id AND d.due_at <= $1::timestamptz AND NOT d.held
+    AND NOT EXISTS (
+        SELECT FROM delivery e
+        WHERE e.channel_id = d.channel_id AND e.run_id = d.run_id AND e.serial < d.serial AND e.event IN (7, 8)
+    )
+    AND NOT EXISTS (
+        SELECT FROM delivery e
+        WHERE e.channel_id = d.channel_id AND e.task_id = d.task_id AND e.serial < d.serial
+            AND e.due_at > $1::timestamptz
+    )
+
+-- name: lock_due_channels (now, busy, batch)
+-- Those that have waited longest. One sender at a time takes of a channel, or its order would be lost.
+SELECT channel.id FROM channel CROSS JOIN LATERAL (
+-- include: lendable
+    ORDER BY d.due_at
+    LIMIT 1
+) AS next
+WHERE channel.id <> ALL($2::uuid[])
+ORDER BY next.due_at
+LIMIT $3
+FOR NO KEY UPDATE OF channel SKIP LOCKED;
+
+-- name: take_deliveries (now, lease, share, channel_ids)
+-- Lends them out: whoever takes one has until due_at to say how it went; `failure` says that it is not lent. Each channel
+-- has the same share, so that none fills the hands of the senders.
 WITH due AS MATERIALIZED (
-    SELECT id FROM delivery d
-    WHERE due_at <= $1::timestamptz AND NOT held
-        AND NOT EXISTS (
-            SELECT FROM delivery e
-            WHERE e.channel_id = d.channel_id AND e.run_id = d.run_id AND e.serial < d.serial AND e.event IN (7, 8)
-        )
-        AND NOT EXISTS (
-            SELECT FROM delivery e
-            WHERE e.channel_id = d.channel_id AND e.task_id = d.task_id AND e.serial < d.serial
-                AND e.due_at > $1::timestamptz
-        )
-    ORDER BY due_at, serial
-    LIMIT $3
-    FOR UPDATE SKIP LOCKED
+    SELECT next.id FROM channel CROSS JOIN LATERAL (
+-- include: lendable
+        ORDER BY d.serial
+        LIMIT $3
+    ) AS next
+    WHERE channel.id = ANY($4::uuid[])
 ), lent AS (
     UPDATE delivery SET due_at = $1::timestamptz + $2::interval, attempts = attempts + 1, failure = ''
     FROM due WHERE delivery.id = due.id

@@ -6795,7 +6795,17 @@ class TakeDeliveriesRequest(betterproto2.Message):
 
     limit: "int" = betterproto2.field(1, betterproto2.TYPE_INT32)
     """
-    At most so many.
+    At most so many for each channel.
+    """
+
+    channels: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
+    """
+    For at most so many channels, those first that have waited longest; 0: 20.
+    """
+
+    busy: "list[str]" = betterproto2.field(6, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Ids of channels that the caller still sends to: nothing is lent for them.
     """
 
     lease: "datetime.timedelta | None" = betterproto2.field(
