@@ -43,7 +43,9 @@ async def ledger(database) -> Ledger:
     return Ledger.on(database)
 
 
-async def hello(ledger: Ledger, held: dict[Key, int], *, name: str = "alpha") -> RegisterNodeResponse:
+async def hello(
+    ledger: Ledger, held: dict[Key, int], *, name: str = "alpha", sent_at: datetime | None = None
+) -> RegisterNodeResponse:
     """The node's process has started again: it says what it holds, and since when in microseconds."""
     ledger.nodes[name] = str(uuid4())
     node = Node(
@@ -53,7 +55,8 @@ async def hello(ledger: Ledger, held: dict[Key, int], *, name: str = "alpha") ->
         kinds=["process"],
         capacity=Capacity(slots=100, resources=Resources(cpus=64, memory=1 << 36)),
     )
-    message = Hello(node=node, held=pack_keys(list(held)), held_started_ago=pack("q", list(held.values())))
+    ago = pack("q", list(held.values()))
+    message = Hello(node=node, held=pack_keys(list(held)), held_started_ago=ago, sent_at=sent_at)
     return await ledger.store.nodes.register(RegisterNodeRequest(hello=message, lease=LEASE))
 
 
@@ -107,6 +110,13 @@ async def silent_for(ledger: Ledger, seconds: float, name: str = "alpha") -> Non
         " WHERE id = $1",
         name,
         timedelta(seconds=seconds),
+    )
+
+
+async def given_an_hour_ago(ledger: Ledger) -> None:
+    """As if every run had been."""
+    await ledger.pool.execute(
+        "UPDATE run SET (assigned_at, not_before) = (now() - $1::interval, now() - $1)", timedelta(hours=1)
     )
 
 
@@ -208,6 +218,7 @@ async def test_what_the_node_never_got_is_sent_again(ledger):
 async def test_what_the_node_holds_is_its_own_and_takes_its_room(ledger):
     await ledger.node()
     waiting, running = await claimed(ledger), await claimed(ledger)
+    await given_an_hour_ago(ledger)
     await silent_for(ledger, 20)
     await ledger.sweep()
     assert (await ledger.run(running)).state is RunState.UNKNOWN
@@ -246,6 +257,25 @@ async def test_what_ran_and_is_gone_is_unknown_until_its_result_comes_or_the_pat
     await ledger.sweep(await ledger.now() + timedelta(seconds=11))
     lost = await ledger.run(silent)
     assert (lost.state, lost.reason) == (RunState.FAILED, Reason.NODE_LOST)
+
+
+async def test_what_a_hello_spent_on_its_way_is_no_part_of_the_run(ledger):
+    """A lossy network or a frozen scheduler keeps it: the times of what is held count from when it was made."""
+    await ledger.node()
+    run_id = await claimed(ledger)
+    await given_an_hour_ago(ledger)
+    sent_at = await ledger.now() - timedelta(seconds=20)
+    await hello(ledger, {(run_id, 1): 5_000_000}, sent_at=sent_at)
+    assert (await ledger.run(run_id)).started_at == sent_at - timedelta(seconds=5)
+
+
+async def test_what_a_hello_says_began_neither_before_it_was_given_nor_after_it_is_told(ledger):
+    await ledger.node()
+    early, late = await claimed(ledger), await claimed(ledger)
+    await hello(ledger, {(early, 1): 3_600_000_000, (late, 1): 0}, sent_at=await ledger.now() + timedelta(hours=1))
+    run = await ledger.run(early)
+    assert run.started_at == run.attempts[-1].assigned_at
+    assert (await ledger.run(late)).started_at <= await ledger.now()
 
 
 # -- recalls

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -175,6 +175,7 @@ def make_executor(
     *,
     runners: Mapping[str, Runner] | None = None,
     logs: LogPort | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Executor:
     """An executor of a node `here`, with a new incarnation."""
     incarnation = str(uuid4())
@@ -189,7 +190,7 @@ def make_executor(
         node=node,
         runners=runners or {},
         monotonic=time.monotonic,
-        now=lambda: datetime.now(UTC),
+        now=now,
         rand=lambda: 0.5,
     )
 
@@ -201,9 +202,10 @@ async def running(
     *,
     runners: Mapping[str, Runner] | None = None,
     logs: LogPort | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> AsyncIterator[Executor]:
     """The same, at work and attached; in the end it is cancelled, as when its process stops."""
-    executor = make_executor(scheduler, data_dir, runners=runners, logs=logs)
+    executor = make_executor(scheduler, data_dir, runners=runners, logs=logs, now=now)
     task = asyncio.create_task(executor.run())
     try:
         await eventually(lambda: executor.attached)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from dts.domain.columns import pack, pack_ids, pack_keys, unpack, unpack_ids, unpack_keys
@@ -42,6 +42,19 @@ class Report:
     started_ago: int
     finished_ago: int
     detail: ReportDetail
+    sent_at: datetime | None
+
+    @property
+    def started_at(self) -> datetime:
+        """By the database's clock."""
+        assert self.sent_at is not None
+        return self.sent_at - timedelta(microseconds=self.started_ago)
+
+    @property
+    def finished_at(self) -> datetime:
+        """By the database's clock."""
+        assert self.sent_at is not None
+        return self.sent_at - timedelta(microseconds=self.finished_ago)
 
 
 @dataclass
@@ -55,6 +68,8 @@ class ScriptedScheduler:
     refuses: bool = False
     lingers: bool = False
     """Does not hear that the other side has ended the connection."""
+    clock: Callable[[], datetime | None] = lambda: None
+    """What it says that the database's shows."""
     hellos: list[Hello] = field(default_factory=list)
     heartbeats: list[Heartbeat] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
@@ -76,7 +91,7 @@ class ScriptedScheduler:
             reader.add_done_callback(lambda _: down.put_nowait(None))
         self.attached = True
         try:
-            yield AttachResponse(welcome=Welcome(lease=self.lease, heartbeat=self.heartbeat))
+            yield AttachResponse(welcome=Welcome(lease=self.lease, heartbeat=self.heartbeat, now=self.clock()))
             while (response := await down.get()) is not None:
                 yield response
         finally:
@@ -137,7 +152,8 @@ class ScriptedScheduler:
             if message.heartbeat is not None:
                 self.heartbeats.append(message.heartbeat)
                 if self.renews:
-                    down.put_nowait(AttachResponse(lease=LeaseRenewed(sequence=message.heartbeat.sequence)))
+                    renewed = LeaseRenewed(sequence=message.heartbeat.sequence, now=self.clock())
+                    down.put_nowait(AttachResponse(lease=renewed))
             elif message.reports is not None:
                 self._take(message.reports, down)
             elif message.recalled is not None:
@@ -201,6 +217,7 @@ def decode(reports: Reports) -> list[Report]:
             started,
             finished,
             details.get(at) or ReportDetail(),
+            reports.sent_at,
         )
         for at, (run_id, number, state, reason, code, started, finished) in enumerate(columns)
     ]

@@ -180,7 +180,8 @@ class NodeStore:
         lost_on_the_way = {
             key: row for key, row in missing.items() if row["started_at"] is None and row["recall"] is None
         }
-        await _adopt(connection, [*adopted, *lost_on_the_way], {**dict.fromkeys(lost_on_the_way, -1), **held})
+        since = {**dict.fromkeys(lost_on_the_way, -1), **held}
+        await _adopt(connection, [*adopted, *lost_on_the_way], since, hello.sent_at)
         doubted = [row["id"] for key, row in missing.items() if key not in lost_on_the_way]
         await connection.execute(sql("doubt_runs"), doubted, now)
         again = await self._work_again(connection, node.id, list(lost_on_the_way.values()))
@@ -233,10 +234,12 @@ def _held(hello: Hello) -> dict[Key, int]:
     return dict(zip(keys, map(bounded, started), strict=True))
 
 
-async def _adopt(connection: Connection, adopted: Sequence[Key], held: Mapping[Key, int]) -> None:
+async def _adopt(
+    connection: Connection, adopted: Sequence[Key], held: Mapping[Key, int], sent_at: datetime | None
+) -> None:
     if adopted:
         ids = [run_id for run_id, _ in adopted]
-        await connection.execute(sql("adopt_runs"), ids, [held[key] for key in adopted])
+        await connection.execute(sql("adopt_runs"), ids, [held[key] for key in adopted], sent_at)
 
 
 def _recalls(rows: Iterable[asyncpg.Record], node_id: str) -> list[Recall]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from dts.domain.errors import Unavailable
@@ -179,8 +179,8 @@ class Attachment(AsyncIterator[AttachRequest]):
         if pending.swarm is not None:
             nodes, pending.swarm = pending.swarm, None
             return AttachRequest(swarm=nodes)
-        reports = self._outbox.take(now)
-        return None if reports is None else AttachRequest(reports=replace(reports, sent_at=self._clock.at(now)))
+        reports = self._outbox.take(now, self._clock.at(now))
+        return None if reports is None else AttachRequest(reports=reports)
 
     def _heartbeat(self, now: float) -> Heartbeat:
         targets = self._orders.targets()

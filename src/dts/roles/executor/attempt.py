@@ -14,6 +14,7 @@ from typing import Protocol
 from dts.domain.durations import format_duration
 from dts.pb.dts.v1 import Reason, ReportDetail, RunState
 from dts.roles.executor.assigned import Assigned, one_row
+from dts.roles.executor.distant_clock import DistantClock
 from dts.roles.executor.journal import Journal
 from dts.roles.executor.keys import words
 from dts.roles.executor.lease import Lease
@@ -78,6 +79,8 @@ class Tools:
     runners: Mapping[str, Runner]
     timetable: Timetable
     lease: Lease
+    clock: DistantClock
+    """The database's."""
     outbox: Outbox
     journal: Journal
     shipper: Shipper
@@ -268,7 +271,8 @@ class Attempt:
         if self._cause is not None and self._cause.fenced:
             tools.journal.forget([key])
         else:
-            tools.journal.result(key, encode({key: result}, tools.monotonic()))
+            now = tools.monotonic()
+            tools.journal.result(key, encode({key: result}, now, tools.clock.at(now)))
             with suppress(TimeoutError):
                 async with asyncio.timeout(DISK_SECONDS):
                     await tools.journal.synced()

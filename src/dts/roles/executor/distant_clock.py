@@ -7,39 +7,52 @@ from datetime import datetime, timedelta
 
 log = logging.getLogger(__name__)
 
-LONGEST_USE = 60.0
-"""Seconds after which a good answer gives way to any other: clocks drift, and the database's may be set."""
-
-AS_GOOD = 2.0
-"""An answer that took so many times as long as the best one is as good; it is younger."""
-
+DRIFT = 200e-6
+"""How much two clocks may drift apart in a second: twice what quartz does, since a clock that is being set goes on."""
 
 SKEW = timedelta(seconds=2)
 """How far the machine's clock may be from the database's without a word: further than two clocks that are set."""
 
 
 class DistantClock:
-    """Cristian's algorithm: what an answer tells was true between question and answer, so the quickest tells most.
+    """What is known of its offset: an answer was told between question and answer, so each one bounds it on both sides.
 
-    The error is half of what the answer took.
+    What all of them leave possible is kept, widened by what clocks drift: a slow answer, or one that a frozen process
+    heard late, takes nothing from what a quick one told. An answer that contradicts it shows that a clock was set.
     """
 
     def __init__(self) -> None:
-        self._told: datetime | None = None
-        self._middle = 0.0
-        self._took = 0.0
+        self._origin: datetime | None = None
+        """From it the offsets count: what it shows, less the monotonic time."""
+        self._least = float("-inf")
+        self._most = float("inf")
+        self._as_of = 0.0
 
     def heard(self, told: datetime | None, *, asked_at: float, heard_at: float) -> None:
         """An answer tells what the distant clock showed. Both times are monotonic seconds."""
         if told is None:
             return
-        took = heard_at - asked_at
-        if self._told is None or took <= self._took * AS_GOOD or heard_at - self._middle > LONGEST_USE:
-            self._told, self._middle, self._took = told, (asked_at + heard_at) / 2, took
+        self._origin = self._origin or told
+        shown = (told - self._origin).total_seconds()
+        least, most = shown - heard_at, shown - asked_at
+        drifted = (heard_at - self._as_of) * DRIFT
+        known_least, known_most = self._least - drifted, self._most + drifted
+        was_set = least > known_most or most < known_least
+        self._least = least if was_set else max(least, known_least)
+        self._most = most if was_set else min(most, known_most)
+        self._as_of = heard_at
 
     def at(self, monotonic: float) -> datetime | None:
-        """What it shows; None while nothing was heard."""
-        return None if self._told is None else self._told + timedelta(seconds=monotonic - self._middle)
+        """What it shows, most likely; None while nothing was heard."""
+        if self._origin is None:
+            return None
+        return self._origin + timedelta(seconds=monotonic + (self._least + self._most) / 2)
+
+    def latest(self, shown: datetime) -> float | None:
+        """Monotonic time by which it surely shows an instant; None while nothing was heard."""
+        if self._origin is None:
+            return None
+        return (shown - self._origin).total_seconds() - self._least
 
 
 class SkewWatch:

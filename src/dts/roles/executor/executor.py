@@ -79,13 +79,13 @@ class Executor:
             runners=runners,
             timetable=Timetable(monotonic),
             lease=Lease(),
+            clock=DistantClock(),
             outbox=Outbox(),
             journal=self._journal,
             shipper=Shipper(log_store, self._journal, now=now, rand=rand),
             monotonic=monotonic,
             searched={kind: asyncio.Event() for kind in runners},
         )
-        self._clock = DistantClock()
         self._skew = SkewWatch()
         self._rivals = RivalWatch()
         self._roster = Roster(self._tools)
@@ -202,7 +202,7 @@ class Executor:
     async def _stay_attached(self) -> None:
         failures = 0
         while not self._gone:
-            link = Attachment(self, self._tools.outbox, self._tools.lease, self._clock, self._tools.monotonic)
+            link = Attachment(self, self._tools.outbox, self._tools.lease, self._tools.clock, self._tools.monotonic)
             begun = self._tools.monotonic()
             await self._attach(link)
             if link.welcome:
@@ -258,13 +258,15 @@ class Executor:
     def hello(self) -> Hello:
         """Who we are and what we hold."""
         self._keep_to_lease()  # also for what came after the lease was over
-        held: dict[Key, int] = self._roster.held(self._tools.monotonic())
+        now = self._tools.monotonic()
+        held: dict[Key, int] = self._roster.held(now)
         return Hello(
             node=self._node,
             held=write_keys(held),
             held_started_ago=pack("q", held.values()),
             process=self._process,
             connection=self._attachments,
+            sent_at=self._tools.clock.at(now),
         )
 
     def used(self) -> Capacity:
@@ -286,7 +288,7 @@ class Executor:
 
     def renewed(self) -> None:
         """The lease lasts longer."""
-        self._skew.look(self._now(), self._clock.at(self._tools.monotonic()))
+        self._skew.look(self._now(), self._tools.clock.at(self._tools.monotonic()))
         self._tools.timetable.at(self._tools.lease.until, self._watch_lease)
 
     def assigned(self, assignments: Assignments) -> None:

@@ -44,7 +44,8 @@ class _Record(IntEnum):
 class Entry:
     """What is known of an attempt. Instants are of the wall clock, in microseconds since the epoch.
 
-    job: one row of Assignments. result: one row of Reports, with times that count back from result_at.
+    job: one row of Assignments. result: one row of Reports, with times that count back from its sent_at by the
+    database's clock, and from result_at by the machine's.
     sent: by stream, the last range of the log that was sent, or was about to be.
     """
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import islice
 
 from dts.domain.columns import pack, unpack
+from dts.domain.ids import MICROSECOND
 from dts.pb.dts.v1 import Reason, ReportDetail, Reports, RunState
 from dts.roles.executor.keys import Key, key_columns
 
@@ -19,6 +21,7 @@ class Result:
     """What became of an attempt, or that it runs.
 
     started, finished: seconds of this process's monotonic clock; None if it has not.
+    dated: when it finished by the database's clock, where an earlier process told: no monotonic clock outlives one.
     exit_code: −1 if there is none. cpu_time: microseconds. peak_memory: bytes.
     """
 
@@ -30,6 +33,7 @@ class Result:
     cpu_time: int = 0
     peak_memory: int = 0
     detail: ReportDetail | None = None
+    dated: datetime | None = None
 
 
 class Outbox:
@@ -78,8 +82,8 @@ class Outbox:
         if self._unsent:
             self.ready()
 
-    def take(self, now: float, *, rows: int = ROWS) -> Reports | None:
-        """The next message, with times that count back from `now`; None if all is sent."""
+    def take(self, now: float, sent_at: datetime | None, *, rows: int = ROWS) -> Reports | None:
+        """The next message, with times that count back from `now`; None if all is sent. sent_at: see `encode`."""
         if not self._unsent:
             return None
         keys = list(islice(self._unsent, rows))
@@ -87,23 +91,25 @@ class Outbox:
             taken, self._unsent = self._unsent, {}
         else:
             taken = {key: self._unsent.pop(key) for key in keys}
-        return encode(taken, now)
+        return encode(taken, now, sent_at)
 
 
-def encode(results: Mapping[Key, Result], now: float) -> Reports:
-    """Results in columns."""
+def encode(results: Mapping[Key, Result], now: float, sent_at: datetime | None) -> Reports:
+    """Results in columns. sent_at: what the database's clock shows at `now`; None if it is not known."""
     rows = results.values()
+    moments = [_counts_from(row, now, sent_at) for row in rows]
     return Reports(
         run_ids=b"".join([run_id for run_id, _ in results]),
         attempts=pack("i", [number for _, number in results]),
         states=bytes([row.state for row in rows]),
         reasons=bytes([row.reason for row in rows]),
         exit_codes=pack("i", [row.exit_code for row in rows]),
-        started_ago=pack("q", [_ago(row.started, now) for row in rows]),
-        finished_ago=pack("q", [_ago(row.finished, now) for row in rows]),
+        started_ago=pack("q", [_ago(row.started, moment) for row, moment in zip(rows, moments, strict=True)]),
+        finished_ago=pack("q", [_ago(row.finished, moment) for row, moment in zip(rows, moments, strict=True)]),
         cpu_time=pack("q", [row.cpu_time for row in rows]),
         peak_memory=pack("q", [row.peak_memory for row in rows]),
         details=[replace(row.detail, index=at) for at, row in enumerate(rows) if row.detail is not None],
+        sent_at=sent_at,
     )
 
 
@@ -133,9 +139,17 @@ def decode(reports: Reports, sent_at: float) -> dict[Key, Result]:
             cpu_time=cpu_time,
             peak_memory=peak_memory,
             detail=details.get(at),
+            dated=reports.sent_at - finished * MICROSECOND if reports.sent_at and finished >= 0 else None,
         )
         for at, (key, state, reason, exit_code, started, finished, cpu_time, peak_memory) in enumerate(columns)
     }
+
+
+def _counts_from(row: Result, now: float, sent_at: datetime | None) -> float:
+    """The instant from which the times of a row count back: `now`, as far as the machine's own clocks can tell."""
+    if row.dated is None or row.finished is None or sent_at is None:
+        return now
+    return row.finished + (sent_at - row.dated).total_seconds()
 
 
 def _instant(ago: int, sent_at: float) -> float | None:

@@ -29,8 +29,8 @@ Found = asyncio.Future[Work | None]
 class Recovery:
     """Done once, at the start of the process.
 
-    Monotonic clocks do not outlive a machine, so how long ago something happened is told by the wall clock here: a
-    step of it between two processes makes a recovered result's times wrong by as much, and nothing else.
+    Monotonic clocks do not outlive a machine, so how long ago work was started is told by the wall clock here: a step
+    of it between two processes moves the end of its timeout by as much. Results carry what the database's clock showed.
     """
 
     def __init__(self, tools: Tools, roster: Roster, *, now: Callable[[], datetime], rand: Callable[[], float]) -> None:

@@ -1667,7 +1667,7 @@ class Assignments(betterproto2.Message):
 
     start_in: "bytes" = betterproto2.field(4, betterproto2.TYPE_BYTES)
     """
-    int64 each: microseconds from the reading of the database's clock to the start.
+    int64 each: microseconds from the reading of the database's clock, at read_at, to the start.
     """
 
     start_by_in: "bytes" = betterproto2.field(5, betterproto2.TYPE_BYTES)
@@ -1697,7 +1697,15 @@ class Assignments(betterproto2.Message):
 
     age: "int" = betterproto2.field(10, betterproto2.TYPE_INT64)
     """
-    Microseconds between the reading of the database's clock and the sending of this message.
+    Microseconds between the reading of the database's clock and the sending of this message, or less: what is started
+    late was late on its way, and nothing is started early.
+    """
+
+    read_at: "datetime.datetime | None" = betterproto2.field(
+        11, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+    """
+    What the database's clock showed. A node that knows that clock needs no age. Absent: only the age is known.
     """
 
 
@@ -3663,6 +3671,13 @@ class Hello(betterproto2.Message):
     connection: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
     """
     Which connection of this process it is, counted from 1: the ledger refuses one that is older than what it knows.
+    """
+
+    sent_at: "datetime.datetime | None" = betterproto2.field(
+        6, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+    """
+    When this message was made, as for Reports: held_started_ago counts back from it. Absent: when it is stored.
     """
 
 
