@@ -98,6 +98,25 @@ async def test_a_successor_finds_what_runs_and_hands_on_its_log_from_the_beginni
     assert bench.containers() == {}
 
 
+async def test_a_successor_knows_when_what_it_finds_began_and_ended(bench):
+    job = bench.job("sleep 0.1")
+    begun = time.monotonic()
+    work = await bench.start(job)
+    ran = await work.started_ago()
+    await eventually(lambda: bench.containers() == {name(job): "exited"})
+    over = time.monotonic()
+    await asyncio.sleep(1)
+    async with bench.successor() as next_one:
+        adopted = (await next_one.runner.find([job]))[key(job)]
+        found = await adopted.started_ago()
+        end = await adopted.wait(next_one.printed.emit)
+    assert ran is not None
+    assert found is not None
+    assert ran < found < timedelta(seconds=time.monotonic() - begun)
+    assert timedelta(seconds=1) < end.ago < found
+    assert end.ago >= timedelta(seconds=time.monotonic() - over - 0.5)
+
+
 @pytest.mark.parametrize("code", [0, 6])
 async def test_a_successor_finds_what_ended_while_nobody_looked(bench, code):
     job = bench.job(f"echo done; exit {code}")

@@ -66,3 +66,17 @@ async def test_a_slow_log_costs_nothing_of_what_was_printed(monkeypatch):
     await work.start()
     assert (await work.wait(emit)).exit_code == 0
     assert len(heard) == 5000
+
+
+async def test_output_that_goes_on_makes_no_end_later(monkeypatch):
+    """A process that the command left behind holds it open; a log store may be slow."""
+    monkeypatch.setattr(exec_work, "IDLE_SECONDS", 0.3)
+
+    async def emit(_stream, _content):
+        await asyncio.sleep(0.3)
+
+    command = Command("db", "c1", "e1")
+    work = ExecWork(Ended(2), [command], key=(UUID(int=1), 1), discarded=lambda: None)
+    await work.start()
+    end = await work.wait(emit)
+    assert end.ago.total_seconds() >= 0.3

@@ -555,6 +555,33 @@ async def test_what_ended_while_no_executor_was_there_has_its_true_exit_code(tmp
     assert printed == {LogStream.STDOUT: b"out\n", LogStream.STDERR: b"err\n"}
 
 
+async def test_a_log_that_is_taken_slowly_makes_no_end_later(runner):
+    work = await runner.prepare(shell("echo out"))
+    began = time.monotonic()
+    await work.start()
+    over = work._over
+
+    async def emit(_stream: LogStream, _content: bytes) -> None:
+        await asyncio.wait([over])
+        await asyncio.sleep(0.3)
+
+    end = await asyncio.wait_for(work.wait(emit), 30)
+    assert 0.3 <= end.ago.total_seconds() <= time.monotonic() - began
+    await work.discard()
+
+
+async def test_a_process_that_is_found_again_knows_when_it_began(tmp_path):
+    job = shell("sleep 600")
+    began = time.monotonic()
+    await killed_executor(tmp_path / "runs", job)
+    work = (await make_runner(tmp_path / "runs").find([job]))[job.key]
+    ago = await work.started_ago()
+    assert ago is not None
+    assert 0 < ago.total_seconds() <= time.monotonic() - began
+    await work.kill()
+    await work.discard()
+
+
 async def test_what_was_adopted_can_be_stopped(tmp_path):
     job = shell("trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done")
     await killed_executor(tmp_path / "runs", job)

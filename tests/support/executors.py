@@ -59,6 +59,10 @@ class ScriptedWork:
         self.refusal: Refused | None = None
         self.discarded = 0
         self.start_takes = 0.0
+        self.answer_takes = 0.0
+        """How long after the start that is confirmed."""
+        self.tells = False
+        """Whether somebody knows when it started."""
         self._log = log
         self._obeys = obeys
         self._ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
@@ -76,6 +80,11 @@ class ScriptedWork:
         if self.refusal is not None:
             raise self.refusal
         self.handle = "1234"
+        await asyncio.sleep(self.answer_takes)
+
+    async def started_ago(self) -> timedelta | None:
+        """As the test says."""
+        return timedelta(seconds=time.monotonic() - self.started_at) if self.tells else None
 
     async def wait(self, emit: Emit) -> Ended:
         """Waits for the end."""
@@ -115,6 +124,8 @@ class ScriptedRunner:
         self.find_errors = 0
         self.why_missing = ""
         self.start_takes = 0.0
+        self.answer_takes = 0.0
+        self.tells = False
         self._obeys = obeys
 
     async def missing(self) -> str:
@@ -127,7 +138,7 @@ class ScriptedRunner:
         if self.refusal is not None:
             raise self.refusal
         self.works[job.key] = work = ScriptedWork(job, self.log, obeys=self._obeys)
-        work.start_takes = self.start_takes
+        work.start_takes, work.answer_takes, work.tells = self.start_takes, self.answer_takes, self.tells
         return work
 
     async def find(self, jobs: Sequence[Job]) -> dict[tuple[UUID, int], Work]:

@@ -28,6 +28,9 @@ from dts.runtime.logs import about
 log = logging.getLogger(__name__)
 
 MICROSECOND = timedelta(microseconds=1)
+CONFIRMED_SECONDS = 0.25
+"""A start that is confirmed sooner began with that; of any other it is asked when it really did."""
+
 STOP_AGAIN_SECONDS = 2.0
 """An engine that could not be told to stop the work is told again."""
 
@@ -159,6 +162,7 @@ class Attempt:
             result = self._result(RunState.FAILED, Reason.NODE_LOST, GONE)
         else:
             self._work = work
+            self.started = await self._began(work, started, unless_told=started)
             result = await self._guarded(self._watched(work))
         await self._hand_in(result)
         if self._work is not None:
@@ -242,12 +246,22 @@ class Attempt:
         except Refused:
             self.started = None
             raise
-        self.started = self._tools.monotonic()
+        self.started = await self._began(work, now, unless_told=self._tools.monotonic())
         # An engine may take seconds: who takes over must not tell when it was asked.
-        self._tools.journal.started(self.assigned.key)
+        self._tools.journal.started(self.assigned.key, ago=self._tools.monotonic() - self.started)
         self._tools.timetable.started(self.started - self.assigned.due, 1)
         self._tools.outbox.runs(self.assigned.key, self.started)
         log.debug("started", extra={"kind": self.assigned.kind, "handle": self.handle})
+
+    async def _began(self, work: Work, ordered: float, *, unless_told: float) -> float:
+        """When it did. Between order and confirmation an engine may be busy, or this process frozen or replaced."""
+        confirmed = self._tools.monotonic()
+        if confirmed - ordered < CONFIRMED_SECONDS:
+            return confirmed
+        ago = await work.started_ago()
+        if ago is None:
+            return unless_told
+        return min(max(self._tools.monotonic() - ago.total_seconds(), ordered), confirmed)
 
     async def _watched(self, work: Work) -> Result:
         self._watching = True

@@ -100,9 +100,9 @@ class Journal:
         """The node holds the attempt."""
         self._append(_Record.JOB, key, bytes(assignments))
 
-    def started(self, key: Key) -> None:
-        """The attempt is about to start, or now has. Written before, so that no restart starts it twice."""
-        self._append(_Record.STARTED, key)
+    def started(self, key: Key, *, ago: float = 0.0) -> None:
+        """The attempt is about to start, or began `ago` seconds ago. Said before, too, so that none starts twice."""
+        self._append(_Record.STARTED, key, ago=ago)
 
     def result(self, key: Key, reports: Reports) -> None:
         """The attempt is over."""
@@ -134,8 +134,8 @@ class Journal:
     def _old(self) -> Path:
         return self._path.with_suffix(".old")
 
-    def _append(self, kind: _Record, key: Key, content: bytes = b"") -> None:
-        at = to_micros(self._now())
+    def _append(self, kind: _Record, key: Key, content: bytes = b"", *, ago: float = 0.0) -> None:
+        at = to_micros(self._now()) - round(ago * 1_000_000)
         self._apply(kind, at, key, content)
         self._written += 1
         self._write(_framed(kind, at, key, content))

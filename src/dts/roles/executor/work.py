@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
@@ -52,7 +52,7 @@ class Ended:
     exit_code: as the kernel or the engine gave it; 128 + n for signal n. None if it cannot be known any more.
     cpu_time: of the work and everything below it, as far as known.
     peak_memory: bytes; 0 if not known.
-    ago: how long before that was noticed: while the executor was away, or frozen.
+    ago: how long before `wait` returned: while the executor was away or frozen, or its log was handed on.
     """
 
     exit_code: int | None
@@ -60,6 +60,10 @@ class Ended:
     cpu_time: timedelta = timedelta(0)
     peak_memory: int = 0
     ago: timedelta = timedelta(0)
+
+    def told_after(self, seconds: float) -> Ended:
+        """The same, told so much later."""
+        return replace(self, ago=self.ago + timedelta(seconds=seconds))
 
 
 class Refused(Exception):
@@ -93,6 +97,13 @@ class Work(Protocol):
 
         Raises:
             Refused: it cannot be started.
+        """
+        ...
+
+    async def started_ago(self) -> timedelta | None:
+        """How long ago it started, as those say who run it: the executor may have been frozen, or restarted.
+
+        None where nobody knows better than the executor. Never raises.
         """
         ...
 

@@ -76,7 +76,7 @@ def judge(seen: Container, *, same_engine: bool, heard: datetime) -> End:
 def ended(seen: Container, exit_code: int, *, now: datetime) -> End:
     """The exit code decides; memory is the cause only if the work itself was killed, not a child it did without."""
     ago = now - seen.finished_at if seen.finished_at is not None else timedelta(0)
-    return End(exit_code, seen.oom_killed and exit_code == KILLED, ago if ago > MARGIN else timedelta(0))
+    return End(exit_code, seen.oom_killed and exit_code == KILLED, max(ago, timedelta(0)))
 
 
 class Vigil:
@@ -111,6 +111,15 @@ class Vigil:
             waiting.cancel()
         if not opened.is_set():
             self._answer.result()
+
+    async def started_ago(self) -> timedelta | None:
+        """How long ago the container started by the engine's notes; None if it does not say so at once."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                seen = await self._engine.inspect(self._container)
+        except (DtsError, TimeoutError):
+            return None
+        return None if seen.started_at is None else max(self._now() - seen.started_at, timedelta(0))
 
     @property
     def listening(self) -> bool:

@@ -150,24 +150,31 @@ class ContainerWork:
             except DtsError:
                 await asyncio.sleep(RETRY_SECONDS)
 
+    async def started_ago(self) -> timedelta | None:
+        """As the engine has noted it."""
+        return await self._vigil.started_ago()
+
     async def wait(self, emit: Emit) -> Ended:
         """Hands on what it prints and returns when it is over; only the engine's word counts, never the log's end.
 
         Raises:
             Refused: it turned out that it was never started.
         """
+        clock = asyncio.get_running_loop().time
         tail = Tail(self._engine, self._container, emit)
         following = asyncio.create_task(tail.follow(), name=f"log of {self._container[:12]}")
         measuring = asyncio.create_task(self._meter.run(), name=f"meter of {self._container[:12]}")
         try:
             end = await self._vigil.end()
+            noticed = clock()
             measuring.cancel()
             await tail.finish(following)
         finally:
             self._vigil.close()
             await _cancelled(following, measuring)
         usage = self._meter.usage
-        return Ended(end.exit_code, end.oom_killed, cpu_time=usage.cpu_time, peak_memory=usage.memory, ago=end.ago)
+        ended = Ended(end.exit_code, end.oom_killed, cpu_time=usage.cpu_time, peak_memory=usage.memory, ago=end.ago)
+        return ended.told_after(clock() - noticed)
 
     async def stop(self, *, grace: timedelta) -> None:
         """Lets the engine stop it: it goes on doing so if this executor dies. The grace counts in whole seconds.

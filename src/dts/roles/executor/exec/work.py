@@ -46,6 +46,8 @@ class Command:
     output: once it was started.
 
     lost: nobody listens any more, so what its engine says of its end is not true.
+
+    over_at: by the loop's clock, when it was seen to run no more.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Command:
     listening: asyncio.Task[None] | None = field(default=None, compare=False)
     failure: str = ""
     lost: bool = False
+    over_at: float = 0.0
 
     def begins(self, state: ExecState) -> bool:
         """Whether what looks as if it never began still may: its output is open."""
@@ -112,6 +115,10 @@ class ExecWork:
         except DtsError as error:
             command.failure = f"the command could not be started in {command.name}: {error}"
 
+    async def started_ago(self) -> timedelta | None:
+        """Engines take no note of it."""
+        return None
+
     async def wait(self, emit: Emit) -> Ended:
         """Hands on what they print, each line with the name of its container if there are several."""
         lines = [Lines(emit, command.name if len(self._commands) > 1 else "") for command in self._commands]
@@ -121,7 +128,9 @@ class ExecWork:
         if all(command.failure for command in self._commands):
             raise Refused(Reason.ENGINE_ERROR, self._commands[0].failure)
         failed = [code for code in ends if code]
-        return Ended(failed[0] if failed else None if None in ends else 0)
+        ended = Ended(failed[0] if failed else None if None in ends else 0)
+        over_at = max(command.over_at for command in self._commands)
+        return ended.told_after(asyncio.get_running_loop().time() - over_at)
 
     async def _ended(self, command: Command, lines: Lines) -> int | None:
         if command.failure:
@@ -131,6 +140,7 @@ class ExecWork:
         command.listening = listening
         try:
             state = await self._over(command)
+            command.over_at = asyncio.get_running_loop().time()
             if state is not None and state.unstarted and command.output is None:
                 command.failure = f"the command was never started in {command.name}"
                 return await self._ended(command, lines)

@@ -122,6 +122,10 @@ class HttpWork:
             shown = ", ".join(address for _, address in found[:4])
             deny([f"{host}: its address {shown} is not a public one (private_addresses)"], self._node)
 
+    async def started_ago(self) -> timedelta | None:
+        """Nobody but this process knows."""
+        return None
+
     async def wait(self, emit: Emit) -> Ended:
         """Sends it; the body of the answer is what it prints. Exit codes are those of curl, 22 for a bad status."""
         sending = asyncio.create_task(self._sent(emit), name=f"request to {self._request.host}")

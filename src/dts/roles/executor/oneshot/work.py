@@ -113,12 +113,18 @@ class OneshotWork:
                 log.info("service %s: %s", self._service[:12], error)
         return task
 
+    async def started_ago(self) -> timedelta | None:
+        """The clocks of its node and of the managers may differ from ours."""
+        return None
+
     async def wait(self, emit: Emit) -> Ended:
         """Hands on what it prints and returns when it is over; the managers' word counts, never the log's end."""
+        clock = asyncio.get_running_loop().time
         tail = Tail(self._swarm, self._service, emit, idle=LOG_IDLE_SECONDS)
         following = asyncio.create_task(tail.follow(), name=f"log of service {self._service[:12]}")
         try:
             task = await self._ended()
+            noticed = clock()
             await tail.finish(following)
         finally:
             following.cancel()
@@ -129,7 +135,7 @@ class OneshotWork:
             raise Refused(*_why_not(task))
         # A container that the Swarm shut down, because its node was drained or fell silent, did not end by itself.
         by_itself = task.state in {"complete", "failed"} or self._stopped
-        return Ended(task.exit_code if by_itself else None)
+        return Ended(task.exit_code if by_itself else None).told_after(clock() - noticed)
 
     async def _ended(self) -> SwarmTask | None:
         """The task when it is over; None if the service is gone, or its replica with all that is known of it."""

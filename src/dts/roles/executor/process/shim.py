@@ -168,13 +168,13 @@ def read_exit(directory: Path) -> Exit | None:
     return Exit(int(code), _spent(times))
 
 
-def written_ago(directory: Path) -> timedelta:
-    """How long ago it wrote that, by the one clock that stamps files; nothing if it did not."""
+def written_ago(directory: Path, name: str) -> timedelta | None:
+    """How long ago it wrote a file, by the one clock that stamps files; None if it did not."""
     try:
         (directory / NOW_FILE).touch()
-        ago = (directory / NOW_FILE).stat().st_mtime - (directory / EXIT_FILE).stat().st_mtime
+        ago = (directory / NOW_FILE).stat().st_mtime - (directory / name).stat().st_mtime
     except OSError:
-        return timedelta(0)
+        return None
     return timedelta(seconds=max(0.0, ago))
 
 

@@ -19,6 +19,8 @@ from pathlib import Path
 from dts.pb.dts.v1 import LogStream, Reason
 from dts.roles.executor.process.census import Census, Mark
 from dts.roles.executor.process.shim import (
+    EXIT_FILE,
+    PID_FILE,
     STDERR_FILE,
     STDOUT_FILE,
     Shim,
@@ -67,6 +69,7 @@ class ProcessWork:
         self._shim = shim
         self._own = world is not None
         self._over: asyncio.Task[Ended] | None = None
+        self._over_at = 0.0
         self._spare_until = 0.0
         self._peak_before = 0
         self._peak = 0
@@ -101,6 +104,10 @@ class ProcessWork:
         self._peak_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         self._over = asyncio.create_task(self._watch())
 
+    async def started_ago(self) -> timedelta | None:
+        """As its supervisor left it behind."""
+        return written_ago(self._place.directory, PID_FILE)
+
     async def wait(self, emit: Emit) -> Ended:
         """Hands on what it prints and returns when it is over, with everything below it."""
         assert self._over is not None, "wait comes after start"
@@ -109,7 +116,7 @@ class ProcessWork:
             Tail(self._place.directory / STDERR_FILE, LogStream.STDERR),
         ]
         await follow(tails, emit, self._over)
-        return self._over.result()
+        return self._over.result().told_after(asyncio.get_running_loop().time() - self._over_at)
 
     async def stop(self, *, grace: timedelta) -> None:
         """Sends the stop signal to everything below it; what is left after `grace` is killed."""
@@ -142,6 +149,7 @@ class ProcessWork:
             await self._sampled(_end_of(self._shim))
         await self._spare()
         await self._kill_all()
+        self._over_at = asyncio.get_running_loop().time()
         return self._ended()
 
     async def _sampled(self, end: Coroutine[None, None, None]) -> None:
@@ -215,8 +223,7 @@ class ProcessWork:
         written = read_exit(self._place.directory)
         if written is None:
             return Ended(exit_code=None, peak_memory=self._peak)
-        ago = written_ago(self._place.directory)
-        return Ended(exit_code=written.code, cpu_time=written.cpu_time, peak_memory=self._peak, ago=ago)
+        return Ended(exit_code=written.code, cpu_time=written.cpu_time, peak_memory=self._peak, ago=self._ended_ago())
 
     def _reaped(self, pid: int) -> Ended:
         """The status of an own child that has ended."""
@@ -229,8 +236,11 @@ class ProcessWork:
             exit_code=code if code >= 0 else 128 - code,
             cpu_time=timedelta(seconds=usage.ru_utime + usage.ru_stime),
             peak_memory=peak if peak > self._peak_before else self._peak,
-            ago=written_ago(self._place.directory),
+            ago=self._ended_ago(),
         )
+
+    def _ended_ago(self) -> timedelta:
+        return written_ago(self._place.directory, EXIT_FILE) or timedelta(0)
 
 
 async def _end_of(shim: Shim) -> None:
