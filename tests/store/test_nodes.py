@@ -210,6 +210,7 @@ async def test_what_the_node_never_got_is_sent_again(ledger):
     response = await hello(ledger, {})
     assert response.resend is not None
     assert unpack_ids(response.resend.run_ids) == [run_id]
+    assert response.resend.read_at == response.now
     assert unpack_keys(response.weights.attempts) == [(run_id, 1)]
     assert (await ledger.run(run_id)).state is RunState.ASSIGNED
     assert (await ledger.run(run_id)).attempt == 1

@@ -127,7 +127,14 @@ class ScriptedScheduler:
         return dict(zip(keys, unpack("q", hello.held_started_ago, rows=len(keys), field="ago"), strict=True))
 
     def assign(
-        self, keys: Iterable[Key], spec: WorkSpec, *, start_in: float = 0, start_by_in: float = 60, age: float = 0
+        self,
+        keys: Iterable[Key],
+        spec: WorkSpec,
+        *,
+        start_in: float = 0,
+        start_by_in: float = 60,
+        age: float = 0,
+        read_at: datetime | None = None,
     ) -> None:
         """Hands over attempts of one task. Times in seconds."""
         message = assignments(
@@ -137,6 +144,7 @@ class ScriptedScheduler:
             start_by_in=round(start_by_in * 1e6),
             age=round(age * 1e6),
         )
+        message.read_at = read_at
         self.send(AttachResponse(assignments=message))
 
     def of(self, key: Key) -> list[Report]:

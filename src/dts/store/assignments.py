@@ -67,6 +67,7 @@ def columns(items: Sequence[NodeWork], now: datetime) -> Assignments:
             for position, item in enumerate(items)
             if item.parameters or item.image_digest
         ],
+        read_at=now,
     )
 
 

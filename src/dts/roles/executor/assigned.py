@@ -12,12 +12,16 @@ from dts.domain.columns import pack, unpack
 from dts.domain.errors import InvalidArgument
 from dts.domain.ids import from_micros, to_micros
 from dts.pb.dts.v1 import Assignments, Parameters, WorkSpec
+from dts.roles.executor.distant_clock import DistantClock
 from dts.roles.executor.keys import Key, key_columns
 from dts.roles.executor.work import Job
 
 NOOP = "noop"
 KNOWN_SPECS = 2000
 """How many decoded specs are kept: the same tasks come again and again."""
+
+LONGEST_WAY = 60.0
+"""Seconds: what seems to have been longer on its way was read after that clock was put back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +55,18 @@ class AssignmentReader:
     def __init__(self) -> None:
         self._specs: dict[bytes, _Spec] = {}
 
-    def read(self, message: Assignments, *, received_at: float) -> Batch:
+    def read(self, message: Assignments, *, received_at: float, clock: DistantClock) -> Batch:
         """The attempts of a message.
 
         Args:
-            message: as sent; its times count from a reading of the database's clock, `age` before it was sent.
+            message: as sent; its times count from a reading of the database's clock.
             received_at: monotonic time.
+            clock: that clock, as far as it is known here.
 
         Raises:
             InvalidArgument: columns do not fit together.
         """
-        base = received_at - message.age / 1_000_000
+        base = _read_at(message, received_at, clock)
         some = {row.index: row for row in message.parameters}
         specs = [self._spec(encoded) for encoded in message.specs]
         batch = Batch()
@@ -82,6 +87,13 @@ class AssignmentReader:
                 self._specs.clear()
             known = self._specs[encoded] = _read_spec(encoded)
         return known
+
+
+def _read_at(message: Assignments, received_at: float, clock: DistantClock) -> float:
+    """Monotonic time of the reading, or of a little later: work may start late, never early."""
+    latest = received_at - message.age / 1_000_000
+    shown = clock.latest(message.read_at) if message.read_at is not None else None
+    return latest if shown is None or shown < latest - LONGEST_WAY else min(shown, latest)
 
 
 def _at(specs: list[_Spec], index: int) -> _Spec:

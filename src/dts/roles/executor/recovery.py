@@ -59,7 +59,8 @@ class Recovery:
             # It never started and this process does not hold it: the ledger will hand it over anew.
             self._tools.journal.forget([key])
         else:
-            batch = self._reader.read(Assignments.parse(entry.job), received_at=self._tools.monotonic())
+            job, now = Assignments.parse(entry.job), self._tools.monotonic()
+            batch = self._reader.read(job, received_at=now, clock=self._tools.clock)
             found: Found = asyncio.get_running_loop().create_future()
             wanted.setdefault(batch.others[0].kind, {})[key] = (batch.others[0], found)
             self._roster.adopt(batch.others[0], found, self._instant(entry.started_at))

@@ -60,7 +60,7 @@ class Roster:
 
     def assign(self, message: Assignments) -> None:
         """Takes attempts; what it holds already, or is done with, is not taken twice."""
-        batch = self._reader.read(message, received_at=self._tools.monotonic())
+        batch = self._reader.read(message, received_at=self._tools.monotonic(), clock=self._tools.clock)
         for (due, start_by), keys in batch.noops.items():
             if new := self._new(keys):
                 self.noops.add(new, due=due, start_by=start_by)

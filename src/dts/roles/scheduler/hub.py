@@ -86,8 +86,8 @@ class Hub:
         if self._closed:
             raise FailedPrecondition("this scheduler is stopping: dial another one", code="scheduler.stopping")
         session = Session(hello.node or Node(), self._monotonic)
-        read_at = self._monotonic()
         registered = await self._ledger.register_node(RegisterNodeRequest(hello=hello, lease=LEASE))
+        read_at = self._monotonic()  # or earlier: see Duties.claim
         elder = self._sessions.get(session.node.id)
         if elder is not None:
             elder.close()

@@ -68,7 +68,7 @@ class Session:
         self._outgoing.put_nowait(AttachResponse(welcome=Welcome(lease=LEASE, heartbeat=HEARTBEAT, now=now)))
 
     def assign(self, assignments: Assignments, weights: Weights | None, *, read_at: float) -> None:
-        """Hands over attempts. read_at: monotonic time at which the database's clock was read."""
+        """Hands over attempts. read_at: monotonic time by which the database's clock had been read."""
         taken = _weights(weights)
         self._weights.update(taken)
         self._weightless += count_ids(assignments.run_ids) - len(taken)
