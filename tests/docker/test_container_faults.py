@@ -165,7 +165,7 @@ async def test_what_somebody_removed_by_force_is_lost_not_failed(bench):
 async def test_what_somebody_removed_before_its_start_is_refused(bench):
     work = await bench.runner.prepare(bench.job())
     bench.api.remove(work.handle)
-    with pytest.raises(Refused, match="No such container"):
+    with pytest.raises(Refused, match="removed before it was started"):
         await work.start()
 
 

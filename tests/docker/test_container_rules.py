@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,10 +11,12 @@ import pytest
 from dts.docker.engine import Engine
 from dts.docker.logs import Demultiplexer, Piece, seconds_of
 from dts.docker.values import Container, Event, Image, instant
-from dts.domain.errors import InvalidArgument
+from dts.domain.errors import FailedPrecondition, InvalidArgument
 from dts.roles.executor.container.end import OOM_LOOKS, SETTLE, Vigil, judge, saw_it
 from dts.roles.executor.container.images import digest_of
 from dts.roles.executor.container.tail import Cursor
+from dts.roles.executor.container.work import ContainerWork
+from dts.roles.executor.work import Refused
 
 T0 = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 AT = "2026-01-31T12:00:00.{:09d}Z"
@@ -100,6 +102,43 @@ async def test_what_was_not_killed_is_looked_at_once():
     notes = Notes(100)
     assert (await Vigil(notes, "c", now=lambda: at(60))._witnessed(3)).exit_code == 3
     assert notes.looks == 1
+
+
+class Refusing:
+    """An engine that calls a start failed. noted: what it has noted of the container."""
+
+    listening = True
+
+    def __init__(self, noted: Container) -> None:
+        self.noted = noted
+        self.removed = 0
+
+    async def start(self, _: str) -> None:
+        raise FailedPrecondition("context deadline exceeded", code="engine_error")
+
+    async def inspect(self, _: str) -> Container:
+        return self.noted
+
+    async def remove(self, _: str, *, force: bool) -> None:
+        self.removed += not force
+
+
+def work(engine: Refusing) -> ContainerWork:
+    return ContainerWork(engine, "c", image_digest="", vigil=engine, created=True, discarded=lambda _: None)
+
+
+async def test_a_start_that_an_engine_calls_failed_may_have_come_true():
+    engine = Refusing(replace(seen(0), status="running"))
+    await work(engine).start()
+    assert engine.removed == 0
+
+
+@pytest.mark.parametrize(("error", "words"), [("no such file", "no such file"), ("", "context deadline exceeded")])
+async def test_a_start_that_failed_is_refused_and_cannot_come_true_later(error, words):
+    engine = Refusing(replace(seen(0), status="created", error=error))
+    with pytest.raises(Refused, match=words):
+        await work(engine).start()
+    assert engine.removed == (not error)
 
 
 def test_an_engine_that_remembers_the_start_is_the_same():

@@ -229,6 +229,73 @@ async def test_fenced_work_is_stopped_and_nothing_is_reported(executor, schedule
     assert executor.unacknowledged == 0
 
 
+@pytest.mark.parametrize("fault", ["start is refused", "wait is refused", "runner fails"])
+async def test_what_may_be_left_of_work_is_gone_before_its_end_is_told(executor, scheduler, runner, fault):
+    """The next run of its task may begin with that: a start that an engine calls failed may have come true."""
+    key = new_key()
+    scheduler.assign([key], process(), start_in=0.2)
+    work = await eventually(lambda: runner.works.get(key))
+    work.discards.clear()
+    if fault == "start is refused":
+        work.refusal = Refused(Reason.ENGINE_ERROR, "broken")
+    else:
+        work.failure = Refused(Reason.ENGINE_ERROR, "broken") if fault == "wait is refused" else ValueError("a bug")
+    await eventually(lambda: work.discarding)
+    assert (executor.unacknowledged, scheduler.final(key)) == (0, None)
+    work.discards.set()
+    report = await eventually(lambda: scheduler.final(key))
+    assert (report.state, report.reason) == (RunState.FAILED, Reason.ENGINE_ERROR)
+
+
+@pytest.mark.usefixtures("executor")
+async def test_no_work_of_a_task_begins_while_fenced_work_of_it_is_being_stopped(scheduler, runner):
+    """The ledger has given the fenced one up; that it lives is known here alone."""
+    spec, elder, next_one, stranger = process(), new_key(), new_key(), new_key()
+    scheduler.assign([elder], spec)
+    work = await started(scheduler, runner, elder)
+    work.discards.clear()
+    scheduler.recall(elder, fenced=True)
+    scheduler.assign([next_one], spec)
+    scheduler.assign([stranger], process())
+    await started(scheduler, runner, stranger)
+    assert next_one not in runner.works
+    work.discards.set()
+    await started(scheduler, runner, next_one)
+
+
+@pytest.mark.usefixtures("executor")
+async def test_work_that_is_in_the_way_for_too_long_costs_the_start(scheduler, runner):
+    spec, elder, next_one = process(), new_key(), new_key()
+    scheduler.assign([elder], spec)
+    work = await started(scheduler, runner, elder)
+    work.discards.clear()
+    scheduler.recall(elder, fenced=True)
+    scheduler.assign([next_one], spec, start_by_in=0.3)
+    report = await eventually(lambda: scheduler.final(next_one))
+    assert (report.reason, report.started_ago) == (Reason.START_DEADLINE, -1)
+    work.discards.set()
+
+
+@pytest.mark.usefixtures("executor")
+async def test_a_third_life_of_an_attempt_waits_for_what_is_left_of_the_first(executor, scheduler, runner):
+    key = new_key()
+    first = None
+    for _ in range(2):
+        scheduler.assign([key], process(), start_in=30)
+        await eventually(lambda: executor.attempts)
+        first = first or await eventually(lambda: runner.works.get(key))
+        first.discards.clear()
+        executor._roster.give_up()
+    runner.works.clear()
+    scheduler.assign([key], process())
+    witness = new_key()
+    scheduler.assign([witness], process())
+    await started(scheduler, runner, witness)
+    assert key not in runner.works
+    first.discards.set()
+    await started(scheduler, runner, key)
+
+
 async def test_heartbeats_say_what_is_taken(scheduler, runner, tmp_path):
     scheduler.heartbeat = scheduler.heartbeat / 50
     async with running(scheduler, tmp_path, runners={"process": runner}):

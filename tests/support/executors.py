@@ -58,6 +58,12 @@ class ScriptedWork:
         self.emit: Emit | None = None
         self.refusal: Refused | None = None
         self.discarded = 0
+        self.discarding = False
+        self.discards = asyncio.Event()
+        self.discards.set()
+        """Cleared while what is left of it cannot be removed."""
+        self.failure: Exception | None = None
+        """What goes wrong in `wait`."""
         self.start_takes = 0.0
         self.answer_takes = 0.0
         """How long after the start that is confirmed."""
@@ -89,6 +95,8 @@ class ScriptedWork:
     async def wait(self, emit: Emit) -> Ended:
         """Waits for the end."""
         self.emit = emit
+        if self.failure is not None:
+            raise self.failure
         return await self._ended
 
     async def stop(self, *, grace: timedelta) -> None:
@@ -104,7 +112,9 @@ class ScriptedWork:
         self.end(137)
 
     async def discard(self) -> None:
-        """Counts."""
+        """Counts, as soon as it can."""
+        self.discarding = True
+        await self.discards.wait()
         self._log.append("discard")
         self.discarded += 1
 

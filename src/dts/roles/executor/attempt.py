@@ -119,6 +119,7 @@ class Attempt:
         self._log: LogSource = tools.shipper.source(assigned.key, assigned.job.scheduled_at)
         self._work: Work | None = None
         self._cause: Cause | None = None
+        self._discarded = False
         self._kill = False
         self._watching = False
         self._stopper: asyncio.Task[None] | None = None
@@ -150,8 +151,8 @@ class Attempt:
             self.unable = isinstance(why, _Unable)
             self._tools.journal.forget([self.assigned.key])
         finally:
-            if self.phase in {Phase.WAITING, Phase.OVER} and self._work is not None:
-                await self._work.discard()
+            if self.phase in {Phase.WAITING, Phase.OVER}:
+                await self._leave_nothing()
 
     async def resume(self, found: Awaitable[Work | None], started: float) -> None:
         """From an earlier process's start to the result. found: None if the work is gone."""
@@ -165,8 +166,7 @@ class Attempt:
             self.started = await self._began(work, started, unless_told=started)
             result = await self._guarded(self._watched(work))
         await self._hand_in(result)
-        if self._work is not None:
-            await self._work.discard()
+        await self._leave_nothing()
 
     def stop(self, cause: Cause, *, kill: bool = False) -> None:
         """Stops what has started; the first cause counts, a kill comes through at any time."""
@@ -188,12 +188,20 @@ class Attempt:
         try:
             return await life
         except Refused as refused:
+            await self._leave_nothing()
             return self._refused(refused)
         except (_NoLease, _Unable):
             raise
         except Exception as error:  # a runner's bug must cost its own attempt, and no other
             log.exception("%s failed inside the executor", words(self.assigned.key))
+            await self._leave_nothing()
             return self._result(RunState.FAILED, Reason.ENGINE_ERROR, f"the executor failed: {type(error).__name__}")
+
+    async def _leave_nothing(self) -> None:
+        """Before an end is told that nobody saw: the work may run all the same, and the next run begin beside it."""
+        if self._work is not None and not self._discarded:
+            await self._work.discard()
+            self._discarded = True
 
     async def _run(self) -> Result:
         self._tools.journal.job(self.assigned.key, one_row(self.assigned))

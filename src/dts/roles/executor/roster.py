@@ -34,7 +34,10 @@ class Roster:
         self._tools = tools
         self._reader = AssignmentReader()
         self._attempts: dict[Key, Attempt] = {}
-        self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._tasks: dict[Key, dict[asyncio.Task[None], Attempt]] = {}
+        """All lives of an attempt: one that was given up may not be tidied up when the next begins."""
+        self._fenced: dict[Key, str] = {}
+        """Attempts that run without leave, with their task."""
         self._done_with: dict[Key, None] = {}
 
     def __len__(self) -> int:
@@ -104,12 +107,12 @@ class Roster:
 
     async def idle(self) -> None:
         """Waits until every attempt is over."""
-        while self._tasks:
-            await asyncio.wait(list(self._tasks.values()))
+        while tasks := self._lives():
+            await asyncio.wait(tasks)
 
     async def close(self) -> None:
         """Lets go of everything; what has started goes on without us."""
-        tasks = list(self._tasks.values())
+        tasks = self._lives()
         for task in tasks:
             task.cancel()
         if tasks:
@@ -130,25 +133,37 @@ class Roster:
 
     def _begin(self, assigned: Assigned) -> None:
         attempt = Attempt(assigned, self._tools)
-        self._enter(attempt, self._after(self._tasks.get(assigned.key), attempt))
+        self._enter(attempt, self._after(self._in_the_way(assigned), attempt))
 
-    async def _after(self, earlier: asyncio.Task[None] | None, attempt: Attempt) -> None:
-        """The attempt was given up and came again: what is left of it must be gone first."""
-        if earlier is not None:
-            await asyncio.wait([earlier])
+    def _in_the_way(self, assigned: Assigned) -> list[asyncio.Task[None]]:
+        """What must be gone first: earlier lives of the attempt, and what of its task runs without leave.
+
+        The ledger has given that up, and with it the place that it held; that it still lives is known here alone.
+        """
+        task = assigned.job.spec.task_id
+        keys = {assigned.key, *(key for key, of in self._fenced.items() if of == task)}
+        return [life for key in keys for life in self._tasks.get(key, ())]
+
+    async def _after(self, earlier: list[asyncio.Task[None]], attempt: Attempt) -> None:
+        if earlier:
+            left = attempt.assigned.start_by - self._tools.monotonic()
+            await asyncio.wait(earlier, timeout=max(0.0, left))
         await attempt.live()
 
     def _enter(self, attempt: Attempt, life: Coroutine[None, None, None]) -> None:
         key = attempt.assigned.key
         self._attempts[key] = attempt
-        self._tasks[key] = task = asyncio.create_task(life, name=words(key))
+        task = asyncio.create_task(life, name=words(key))
+        self._tasks.setdefault(key, {})[task] = attempt
         task.add_done_callback(lambda task: self._leave(key, attempt, task))
 
     def _leave(self, key: Key, attempt: Attempt, task: asyncio.Task[None]) -> None:
         if self._attempts.get(key) is attempt:
             del self._attempts[key]
-        if self._tasks.get(key) is task:
+        del self._tasks[key][task]
+        if not self._tasks[key]:
             del self._tasks[key]
+            self._fenced.pop(key, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("%s was lost inside the executor", words(key), exc_info=error)
         if attempt.unable:
@@ -164,6 +179,8 @@ class Roster:
         if attempt.phase is Phase.WAITING:
             self._drop(key)
             return True
+        if recall.fenced:
+            self._fenced[key] = attempt.assigned.job.spec.task_id
         if not recall.unstarted_only:
             attempt.stop(_cause(recall), kill=recall.kill)
         return False
@@ -171,8 +188,13 @@ class Roster:
     def _drop(self, key: Key) -> None:
         attempt = self._attempts.pop(key)
         attempt.phase = Phase.OVER
-        self._tasks[key].cancel()
+        for task, of in self._tasks[key].items():
+            if of is attempt:
+                task.cancel()
         self._tools.journal.forget([key])
+
+    def _lives(self) -> list[asyncio.Task[None]]:
+        return [task for lives in self._tasks.values() for task in lives]
 
     def _waiting(self) -> list[Key]:
         return [key for key, attempt in self._attempts.items() if attempt.phase is Phase.WAITING]

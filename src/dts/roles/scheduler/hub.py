@@ -95,10 +95,10 @@ class Hub:
         log.info("node %s attached (incarnation %s)", session.node.hostname, session.node.incarnation)
         session.welcome(registered.now)
         session.adopt(registered.weights, _held(hello, registered))
+        for recall in registered.recalls:  # first: what is sent again must not begin beside what runs without leave
+            session.recall(recall)
         if registered.resend is not None:
             session.send_again(registered.resend, read_at=read_at)
-        for recall in registered.recalls:
-            session.recall(recall)
         self.room_freed()
         self.heard()
         return session

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from dts.docker.engine import Engine
 from dts.docker.values import Usage
-from dts.domain.errors import Conflict, DeadlineExceeded, DtsError, NotFound, Unavailable
+from dts.domain.errors import Conflict, DtsError, NotFound
 from dts.pb.dts.v1 import Reason
 from dts.roles.executor.container.end import Vigil, start_failure
 from dts.roles.executor.container.tail import Tail
@@ -122,19 +122,18 @@ class ContainerWork:
     async def _start_once(self) -> None:
         try:
             await self._engine.start(self._container)
-        except (Unavailable, DeadlineExceeded) as error:
-            log.warning("the start of %s is in doubt: %s", self._container[:12], error)
-            await self._resolve_doubt()
         except DtsError as error:
-            raise _refused(f"the engine could not start it: {error.message}") from error
+            # Also if it says that it failed: one that was busy for too long may have started it all the same.
+            log.warning("the start of %s is in doubt: %s", self._container[:12], error.message)
+            await self._resolve_doubt(error)
 
-    async def _resolve_doubt(self) -> None:
+    async def _resolve_doubt(self, error: DtsError) -> None:
         """Looks; never starts again. An engine that stays silent leaves it to `wait` to find out."""
         with suppress(TimeoutError):
             async with asyncio.timeout(DOUBT_SECONDS):
-                await self._know_start()
+                await self._know_start(error)
 
-    async def _know_start(self) -> None:
+    async def _know_start(self, doubt: DtsError) -> None:
         while True:
             try:
                 seen = await self._engine.inspect(self._container)
@@ -144,7 +143,7 @@ class ContainerWork:
                     raise _refused(start_failure(seen))
                 # Out of the way, so that a start that is still on its way cannot come true after we gave up.
                 await self._engine.remove(self._container, force=False)
-                raise _refused("the engine did not confirm the start; it was taken back before it ran")
+                raise _refused(f"the engine could not start it: {doubt.message}")
             except NotFound as error:
                 raise _refused("the container was removed before it was started") from error
             except DtsError:
