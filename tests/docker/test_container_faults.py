@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from dts.docker.engine import Engine
-from dts.domain.errors import Unavailable
+from dts.domain.errors import Conflict, Unavailable
 from dts.pb.dts.v1 import Reason
 from dts.roles.executor.work import Refused
 from support.container_bench import Bench, key, name
@@ -142,6 +142,57 @@ async def test_a_successor_removes_what_belongs_to_none_of_the_jobs(bench):
             assert list(found) == [key(kept)]
             assert next_one.containers() == {name(kept): "running"}
         assert other.containers() == {name(strange): "running"}
+
+
+async def test_what_an_engine_made_after_it_was_given_up_is_removed(bench, monkeypatch):
+    made = asyncio.Event()
+    create = Engine.create
+
+    async def creates(*config):
+        await create(*config)
+        made.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Engine, "create", creates)
+    preparing = asyncio.create_task(bench.runner.prepare(bench.job("sleep 100")))
+    await made.wait()
+    preparing.cancel()
+    await asyncio.wait([preparing])
+    await bench.runner.find([])
+    assert bench.containers() == {}
+
+
+async def test_an_attempt_that_comes_again_does_not_take_over_what_is_being_removed(bench, monkeypatch):
+    job = bench.job("echo again")
+    removing, remove = asyncio.Event(), Engine.remove
+
+    async def removes(engine, container, *, force):
+        removing.set()
+        await asyncio.sleep(0.3)
+        await remove(engine, container, force=force)
+
+    async with bench.successor() as earlier:
+        await earlier.runner.prepare(job)
+        monkeypatch.setattr(Engine, "remove", removes)
+        tidying = asyncio.create_task(bench.runner.find([]))
+        await removing.wait()
+        assert (await bench.run(job)).exit_code == 0
+        await tidying
+        assert bench.containers() == {}
+
+
+async def test_a_container_that_somebody_else_removes_is_gone_only_when_it_does_not_run(bench, monkeypatch):
+    work = await bench.start(bench.job("trap '' TERM; sleep 100"))
+
+    async def conflicts(*_, **__):
+        raise Conflict("removal of container is already in progress")
+
+    monkeypatch.setattr(Engine, "remove", conflicts)
+    discarding = asyncio.create_task(work.discard())
+    await asyncio.sleep(0.3)
+    assert not discarding.done()
+    bench.api.remove(work.handle)
+    await discarding
 
 
 async def test_looking_for_old_work_leaves_new_work_alone(bench):

@@ -12,6 +12,7 @@ import pytest
 from dts.domain.errors import FailedPrecondition
 from dts.pb.dts.v1 import Assignments, LogStream, Reason, Reports, RunState
 from dts.roles.executor import journal as journal_module
+from dts.roles.executor import recovery as recovery_module
 from dts.roles.executor.journal import open_journal
 from support.executors import LogShelf, ScriptedRunner, ScriptedWork, make_executor, process, running
 from support.polling import eventually
@@ -251,6 +252,23 @@ async def test_nothing_is_prepared_before_leftovers_were_looked_for(tmp_path):
         scheduler.assign([key], process())
         await eventually(lambda: scheduler.of(key))
         assert runner.sought
+
+
+async def test_what_is_left_behind_later_is_looked_for_again_and_again(tmp_path, monkeypatch):
+    """An engine may make what was given up meanwhile; one that is away then is asked the next time."""
+    monkeypatch.setattr(recovery_module, "TIDY_SECONDS", 0.01)
+    scheduler, runner, key = ScriptedScheduler(), ScriptedRunner(), (uuid4(), 1)
+    async with running(scheduler, tmp_path, runners={"process": runner}):
+        scheduler.assign([key], process())
+        await eventually(lambda: scheduler.of(key))
+        runner.find_errors = 2
+        await eventually(lambda: not runner.find_errors)
+        runner.sought.clear()
+        await eventually(lambda: len(runner.sought) > 2)
+        assert not any(runner.sought)
+        runner.works[key].end(0)
+        await eventually(lambda: scheduler.final(key))
+    assert scheduler.final(key).state is RunState.SUCCEEDED
 
 
 async def test_the_wall_clock_may_step_back_between_two_processes(tmp_path):

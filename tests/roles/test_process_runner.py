@@ -582,6 +582,34 @@ async def test_a_process_that_is_found_again_knows_when_it_began(tmp_path):
     await work.discard()
 
 
+async def test_looking_for_leftovers_leaves_alone_what_is_held(runner, tmp_path):
+    prepared = await runner.prepare(shell("true"))
+    held, waiting = await started(runner, shell("echo ready; exec sleep 600"))
+    left = tmp_path / "runs" / f"{uuid4()}-1"
+    left.mkdir()
+    assert await runner.find([]) == {}
+    assert not left.exists()
+    await prepared.start()
+    assert (await ended(prepared))[0].exit_code == 0
+    assert not waiting.done()
+    await held.kill()
+    assert (await waiting).exit_code == 137
+    for work in (prepared, held):
+        await work.discard()
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+async def test_what_was_found_again_is_held(tmp_path):
+    job = shell("sleep 600")
+    await killed_executor(tmp_path / "runs", job)
+    runner = make_runner(tmp_path / "runs")
+    work = (await runner.find([job]))[job.key]
+    assert await runner.find([]) == {}
+    assert int(work.handle) in below(job)
+    await work.kill()
+    await work.discard()
+
+
 async def test_what_was_adopted_can_be_stopped(tmp_path):
     job = shell("trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done")
     await killed_executor(tmp_path / "runs", job)

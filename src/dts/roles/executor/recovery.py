@@ -23,11 +23,14 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 5.0
 
+TIDY_SECONDS = 30.0
+"""How often leftovers are looked for after that: an engine may make what was given up meanwhile."""
+
 Found = asyncio.Future[Work | None]
 
 
 class Recovery:
-    """Done once, at the start of the process.
+    """Takes over once, at the start of the process, and tidies up from then on.
 
     Monotonic clocks do not outlive a machine, so how long ago work was started is told by the wall clock here: a step
     of it between two processes moves the end of its timeout by as much. Results carry what the database's clock showed.
@@ -76,6 +79,15 @@ class Recovery:
         for assigned, found in wanted.values():
             if not found.done():
                 found.set_result(works.get(assigned.job.key))
+        await self._keep_tidy(kind, runner)
+
+    async def _keep_tidy(self, kind: str, runner: Runner) -> None:
+        while True:
+            await asyncio.sleep(TIDY_SECONDS * (0.5 + self._rand()))
+            try:
+                await runner.find([])
+            except Exception as error:  # noqa: BLE001 - an engine that is away is asked the next time
+                log.debug("leftovers of kind %s cannot be looked for: %s", kind, error)
 
     async def _found(self, kind: str, runner: Runner, jobs: list[Job]) -> dict[tuple[UUID, int], Work]:
         pause = FIRST_PAUSE

@@ -143,7 +143,8 @@ class Runner(Protocol):
         """Finds what an earlier incarnation of the executor started and did not finish.
 
         What is found is running or has ended: `wait` answers for both, and hands on what was printed from the
-        beginning. Everything of this executor's that belongs to none of the jobs is killed and removed.
+        beginning. Everything of this executor's that belongs to none of the jobs, and to nothing that was prepared or
+        found before and is not discarded, is killed and removed.
         """
         ...
 

@@ -73,6 +73,7 @@ class ContainerRunner:
         self._images = Images(engine, rand=rand, login=login, first_pause=pull_pause)
         self._held: set[Key] = set()
         self._left: set[str] = set()
+        self._removing: set[str] = set()
 
     async def missing(self) -> str:
         """Why no container can run here; empty if one can. Removes what could not be removed before."""
@@ -127,6 +128,7 @@ class ContainerRunner:
                 found[key] = work
             elif key not in self._held:
                 strays.append(container)
+        self._removing.update(strays)
         await asyncio.gather(*(self._remove(stray) for stray in strays))
         return found
 
@@ -161,7 +163,7 @@ class ContainerRunner:
         expected = labels_of(job, self._owner)
         if any(seen.labels.get(name) != expected[name] for name in (RUN_LABEL, ATTEMPT_LABEL, OWNER_LABEL)):
             raise _refused(f"another container has the name {seen.name} of this attempt")
-        return seen.id
+        return None if seen.id in self._removing else seen.id
 
     # -- finding
 
@@ -199,6 +201,8 @@ class ContainerRunner:
             self._left.add(container)
         else:
             self._left.discard(container)
+        finally:
+            self._removing.discard(container)
 
     def _work(self, key: Key, container: str, *, digest: str, created: bool) -> ContainerWork:
         return ContainerWork(

@@ -208,14 +208,20 @@ class ContainerWork:
         for _ in range(DISCARD_TRIES):
             try:
                 await self._engine.remove(self._container, force=True)
-            except (NotFound, Conflict):
-                return True  # gone, or going
+            except NotFound:
+                return True
+            except Conflict:  # somebody else removes it; until then it may run
+                await self._over()
             except DtsError as error:
                 log.warning("%s cannot be removed: %s", self._container[:12], error)
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 return True
         return False
+
+    async def _over(self) -> None:
+        with suppress(DtsError):
+            await self._engine.gone(self._container)
 
 
 def _refused(sentence: str) -> Refused:

@@ -53,6 +53,7 @@ class ProcessRunner:
         self._allowed = allowed
         self._owner = owner
         self._census = Census()
+        self._held: set[Key] = set()
 
     async def missing(self) -> str:
         """Why this node runs no processes; empty if it does."""
@@ -68,25 +69,32 @@ class ProcessRunner:
             raise Refused(Reason.POLICY_DENIED, NOT_ALLOWED)
         place = self._place(job.key)
         prepared = world(job, self._house, home=place.directory / WORK_DIRECTORY)
+        self._held.add(job.key)
         try:
             await asyncio.to_thread(_make, place.directory, self._owner)
-        except OSError as error:
+        except BaseException as error:
+            self._held.discard(job.key)
+            if not isinstance(error, OSError):
+                raise
             sentence = f"the directory of the run could not be made: {error.strerror or error}"
             raise Refused(Reason.ENGINE_ERROR, sentence) from error
-        return ProcessWork(place, world=prepared)
+        return ProcessWork(place, world=prepared, discarded=lambda: self._held.discard(job.key))
 
     async def find(self, jobs: Sequence[Job]) -> dict[tuple[UUID, int], Work]:
         """Finds what an earlier incarnation started; kills and removes what belongs to none of the jobs."""
         wanted = {job.key: job for job in jobs}
         found: dict[Key, Work] = {}
-        strays: list[ProcessWork] = []
+        strays: list[tuple[Key, ProcessWork]] = []
         for key in await asyncio.to_thread(_attempts_in, self._root, self._owner):
+            if key in self._held:
+                continue
             work = await self._adopt(key, wanted.get(key))
             if work is None or key not in wanted:
-                strays.append(work or ProcessWork(self._place(key)))
+                strays.append((key, work or ProcessWork(self._place(key))))
             else:
+                self._held.add(key)
                 found[key] = work
-        await asyncio.gather(*(stray.discard() for stray in strays))
+        await asyncio.gather(*(stray.discard() for key, stray in strays if key not in self._held))
         return found
 
     async def _adopt(self, key: Key, job: Job | None) -> ProcessWork | None:
@@ -95,7 +103,8 @@ class ProcessRunner:
         left = left_behind(place.directory)
         if left is None and (left := await self._starting(place)) is None:
             return None
-        return ProcessWork.adopted(place, left if _lives(left, place) else None, _stop_of(job))
+        shim = left if _lives(left, place) else None
+        return ProcessWork.adopted(place, shim, _stop_of(job), discarded=lambda: self._held.discard(key))
 
     async def _starting(self, place: Place) -> Shim | None:
         """A supervisor that had no time yet to leave its pid behind: the leader of a session with the cookie."""

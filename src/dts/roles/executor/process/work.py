@@ -10,7 +10,7 @@ import os
 import resource
 import shutil
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -58,12 +58,24 @@ class Place:
 
 
 class ProcessWork:
-    """One attempt. world: None for what an earlier incarnation of the executor started; shim: its supervisor."""
+    """One attempt.
+
+    world: None for what an earlier incarnation of the executor started; shim: its supervisor.
+    discarded: told at the end.
+    """
 
     image_digest = ""
 
-    def __init__(self, place: Place, *, world: World | None = None, shim: Shim | None = None) -> None:
+    def __init__(
+        self,
+        place: Place,
+        *,
+        world: World | None = None,
+        shim: Shim | None = None,
+        discarded: Callable[[], None] = lambda: None,
+    ) -> None:
         self._place = place
+        self._discarded = discarded
         self._world = world
         self._stop_with = world.stop if world else signal.SIGTERM
         self._shim = shim
@@ -75,9 +87,11 @@ class ProcessWork:
         self._peak = 0
 
     @classmethod
-    def adopted(cls, place: Place, shim: Shim | None, stop: signal.Signals) -> ProcessWork:
+    def adopted(
+        cls, place: Place, shim: Shim | None, stop: signal.Signals, discarded: Callable[[], None]
+    ) -> ProcessWork:
         """What an earlier incarnation started. shim: None if it is over."""
-        work = cls(place, shim=shim)
+        work = cls(place, shim=shim, discarded=discarded)
         work._stop_with = stop
         work._over = asyncio.create_task(work._watch())
         return work
@@ -142,6 +156,7 @@ class ProcessWork:
         if self._over is not None and not self._over.done():
             await self.kill()
         await asyncio.to_thread(shutil.rmtree, self._place.directory, ignore_errors=True)
+        self._discarded()
 
     async def _watch(self) -> Ended:
         """From start to end: waits for the supervisor, lets nothing of the run outlive it, and says how it ended."""
