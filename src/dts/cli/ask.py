@@ -61,6 +61,7 @@ async def agreed(question: str, *, yes: bool) -> None:
         Failed: they do not want it.
     """
     if not yes and not await confirmed(question):
+        print("nothing was done", file=sys.stderr)
         raise Failed
 
 

@@ -22,7 +22,11 @@ def explain(
         autocompletion=tasks,
         help="Name or id; picked on a terminal if missing.",
     ),
-    at: str | None = typer.Option(None, metavar="TIME", help="The instant in question. [default: the latest tick]"),
+    at: str | None = typer.Option(
+        None,
+        metavar="TIME",
+        help="The instant in question, as tables show it, RFC 3339, or -10m. [default: the latest tick]",
+    ),
     form: Format = FORMAT,
 ) -> None:
     """Why a task ran, did not run, or has not yet."""

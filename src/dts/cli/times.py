@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 
 from dts.domain.durations import parse_duration
 from dts.domain.errors import InvalidArgument
 from dts.domain.words import no_time, read_rfc3339
 from dts.runtime.clock import now
+
+_LOCAL = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d)?)?", re.ASCII)
 
 
 def duration(text: str, *, field: str) -> timedelta:
@@ -23,7 +26,7 @@ def duration(text: str, *, field: str) -> timedelta:
 
 
 def instant(text: str, *, field: str) -> datetime:
-    """Reads RFC 3339, `+10m` from now or `-10m` ago.
+    """Reads RFC 3339, a time of this machine's zone as tables show it, `+10m` from now or `-10m` ago.
 
     Raises:
         InvalidArgument: it is none.
@@ -32,9 +35,16 @@ def instant(text: str, *, field: str) -> datetime:
         distance = duration(text[1:], field=field)
         return now() + distance if text[0] == "+" else now() - distance
     try:
-        return read_rfc3339(text)
+        return _on_the_wall(text) if _LOCAL.fullmatch(text) else read_rfc3339(text)
     except ValueError as error:
         raise InvalidArgument.of(field, "time.invalid", f"{error}, or +10m from now") from error
+
+
+def _on_the_wall(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise ValueError(no_time(text)) from None
 
 
 def past(text: str, *, field: str) -> datetime:
