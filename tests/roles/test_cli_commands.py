@@ -84,6 +84,9 @@ async def test_a_task_is_created_shown_changed_and_deleted(system):
     assert shown["policies"]["retries"] == {"value": "0", "source": "default"}
     assert "(default)" in (await well(system, "task", "show", "life")).out
     assert "unchanged" in (await well(system, "task", "set", "life", "timeout=300")).out
+    added = (await well(system, "task", "set", "life", "schedule.every=1d")).out
+    assert added.startswith("life updated to version 3: 0 4 * * *; every 1d; next due")
+    await well(system, "task", "set", "life", "schedule.every=")
 
     assert "paused" in (await well(system, "task", "pause", "life", "--note", "holiday")).out
     assert "holiday" in (await well(system, "task", "show", "life")).out

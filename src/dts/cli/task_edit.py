@@ -40,7 +40,7 @@ def edit(name: str = typer.Argument(None, metavar="[NAME]", help="Name or id.", 
 def set_fields(
     name: str = typer.Argument(metavar="NAME", help="Name or id.", autocompletion=tasks),
     fields: list[str] = typer.Argument(
-        metavar="FIELD=VALUE...", help="Such as timeout=30m or schedule.cron='0 4 * * *'; an empty value unsets."
+        metavar="FIELD=VALUE...", help="Such as timeout=30m or schedule.cron='0 4 * * *'; an empty value unsets, as schedule.every= does."
     ),
 ) -> None:
     """Change fields of a definition, by the names that a task file has."""
@@ -97,6 +97,7 @@ def _spec_of(task: Task) -> TaskSpec:
 
 async def _store(client: Client, task: Task, spec: TaskSpec) -> str:
     from dts.cli.times import local
+    from dts.domain.words import schedule_words
     from dts.pb.dts.v1 import Task, UpdateTaskRequest
 
     request = UpdateTaskRequest(task=task.id, spec=spec, expected_version=task.version)
@@ -106,8 +107,10 @@ async def _store(client: Client, task: Task, spec: TaskSpec) -> str:
     stored = response.task or Task()
     if stored.version == task.version:
         return f"{spec.name} unchanged"
+    # Fields are set one by one, and schedules add up: whoever set one sees what stands beside it.
+    schedule = f": {schedule_words(spec.schedule)}" if spec.schedule != _spec_of(task).schedule else ""
     due = f"; next due {local(stored.next_due_at)}" if stored.next_due_at else ""
-    return f"{spec.name} updated to version {stored.version}{due}"
+    return f"{spec.name} updated to version {stored.version}{schedule}{due}"
 
 
 def _path(field: str) -> list[str]:
