@@ -387,6 +387,8 @@ CREATE UNIQUE INDEX access_token_name ON public.access_token USING btree (name) 
 
 CREATE INDEX delivery_due ON public.delivery USING btree (due_at);
 
+CREATE INDEX delivery_of_channel ON public.delivery USING btree (channel_id, due_at) WHERE (NOT held);
+
 CREATE INDEX delivery_order ON public.delivery USING btree (channel_id, run_id, serial);
 
 CREATE INDEX delivery_task ON public.delivery USING btree (channel_id, task_id, serial);

@@ -17,13 +17,15 @@ from dts.domain.errors import Unavailable
 from dts.domain.node_policy import NodePolicy
 from dts.pb.dts.v1 import (
     ChannelKind,
+    CrowdedChannel,
     Delivery,
     SettleDeliveriesResponse,
     TakeDeliveriesResponse,
     TaskEvent,
+    TendOutboxResponse,
 )
 from dts.roles.scheduler.postman import Postman
-from dts.roles.scheduler.telling import BEGIN_SECONDS, LOOK_SECONDS, PATIENCE_SECONDS, SHARE, Telling
+from dts.roles.scheduler.telling import BEGIN_SECONDS, PATIENCE_SECONDS, SHARE, Telling
 from dts.runtime.loop import Again
 from dts.runtime.metrics import Metrics
 from support.inbox import receiving
@@ -116,16 +118,18 @@ class Lender:
     def __init__(self, *deliveries):
         self.deliveries = list(deliveries)
         self.settled = []
-        self.looked = []
+        self.crowded = []
         self.on_settled = asyncio.Event()
         self.fails = None
 
     async def take_deliveries(self, message):
-        self.looked.append(message.look_for_late)
         free = [one for one in self.deliveries if one.channel.channel.id not in message.busy]
         lent = [one for one in free if free.index(one) < message.limit]
         self.deliveries = [one for one in self.deliveries if one not in lent]
         return TakeDeliveriesResponse(deliveries=lent)
+
+    async def tend_outbox(self, _):
+        return TendOutboxResponse(crowded=self.crowded)
 
     async def settle_deliveries(self, message):
         if self.fails is not None:
@@ -249,10 +253,11 @@ async def test_a_full_share_is_followed_by_another_at_once(inbox):
     assert len(inbox.arrivals) == SHARE + 1
 
 
-async def test_late_runs_are_looked_for_now_and_then():
-    times = iter([0.0, 1.0, LOOK_SECONDS, LOOK_SECONDS + 1])
+async def test_what_is_too_much_for_a_channel_is_counted_and_said(caplog):
     lender = Lender()
-    duty = telling(lender, monotonic=lambda: next(times))
-    for _ in range(4):
-        await duty.tell()
-    assert lender.looked == [True, False, True, False]
+    lender.crowded = [CrowdedChannel(channel="ops", given_up=7)]
+    metrics = Metrics()
+    await Telling(lender, postman(), metrics, monotonic=lambda: 0.0, rand=lambda: 0.0).tend()
+    assert "7 messages to the channel ops are given up" in caplog.text
+    (counted,) = metrics.families
+    assert counted.read() == {("given_up",): 7}

@@ -232,6 +232,7 @@ ALLOWED: dict[str, set[str]] = {
     "DatabaseService/DropChannel": SCHEDULER,
     "DatabaseService/TakeDeliveries": SCHEDULER,
     "DatabaseService/SettleDeliveries": SCHEDULER,
+    "DatabaseService/TendOutbox": SCHEDULER,
     "DatabaseService/Watch": READING,
     "DatabaseService/FindLastSuccesses": SCHEDULER,
     "DatabaseService/ReadClock": SCHEDULER,

@@ -85,6 +85,7 @@ from dts.pb.dts.v1 import (
     TaskChange,
     TaskEvent,
     TaskSpec,
+    TendOutboxRequest,
     TokenState,
     Trigger,
     WatchRequest,
@@ -557,6 +558,13 @@ async def take_deliveries(db, world):
     assert SEAL.opened(delivery.channel.channel.id, delivery.channel.sealed).target == "http://127.0.0.1:9/hook"
     assert answer.notices == 1
     assert (await db.take_deliveries(request)).deliveries == []
+
+
+@case
+async def tend_outbox(db, world):
+    await failed(world)
+    await db.take_deliveries(TakeDeliveriesRequest(limit=10, lease=LEASE))
+    assert (await db.tend_outbox(TendOutboxRequest())).crowded == []
 
 
 @case

@@ -20,10 +20,13 @@ from dts.pb.dts.v1 import (
     RecordRequest,
     Reports,
     RunState,
+    TakeDeliveriesRequest,
     TaskAction,
     TaskChange,
     TaskEvent,
+    TendOutboxRequest,
 )
+from dts.store import tending
 from support.ledger import NOOP, PROCESS, Ledger, every
 from support.outbox import LEASE, Outbox, channel
 
@@ -249,6 +252,54 @@ async def test_a_run_that_no_node_takes_is_late_once_and_fails_at_its_deadline(l
     assert await outbox.hear(now + 3 * MINUTE) == []
     await ledger.sweep(now + 6 * MINUTE)
     assert await outbox.hear(now + 6 * MINUTE) == ["failed: backup failed"]
+
+
+async def test_whoever_looks_for_late_runs_holds_up_no_message(ledger, outbox):
+    await ledger.store.channels.add(channel())
+    await ran(ledger, await ledger.task("backup"))
+    await outbox.settle(await outbox.take(), "h answered 503", retry_in=timedelta(0))
+    async with ledger.pool.acquire() as other:
+        transaction = other.transaction()
+        await transaction.start()
+        await other.execute("LOCK TABLE run")
+        looking = asyncio.create_task(ledger.store.notices.tend(TendOutboxRequest()))
+        request = TakeDeliveriesRequest(limit=10, lease=LEASE)
+        assert len((await ledger.store.notices.take(request)).deliveries) == 1
+        assert not looking.done()
+        await transaction.rollback()
+    await looking
+
+
+@pytest.mark.parametrize("how", ["no node", "its turn", "lent to a node"])
+async def test_a_run_is_late_wherever_it_waits(ledger, outbox, how):
+    await ledger.store.channels.add(channel())
+    task = await ledger.task("backup", overlap=Overlap.QUEUE_ALL)
+    if how == "its turn":
+        await ledger.trigger(task)
+        await ledger.report(await ledger.claim(), RunState.RUNNING, Reason.UNSPECIFIED)
+    run_id = await ledger.trigger(task)
+    claimed = await ledger.claim(slots=0 if how == "no node" else 100)
+    assert bool(claimed) is (how == "lent to a node")
+    now = await ledger.now()
+    late = await outbox.take(now + 2 * MINUTE)
+    assert [(one.event, one.run_id) for one in late] == [(TaskEvent.LATE, str(run_id))]
+
+
+async def test_more_than_may_wait_is_given_up_lesser_news_first_and_counted(ledger, outbox, monkeypatch):
+    monkeypatch.setattr(tending, "MOST_WAITING", 3)
+    await ledger.store.channels.add(channel(events=[TaskEvent.FAILED, TaskEvent.STARTED]))
+    for name in ("a", "b"):
+        await ran(ledger, await ledger.task(name))
+    assert len(await outbox.take(limit=1)) == 1  # it is being sent: the start of a
+    for name in ("c", "d"):
+        await ran(ledger, await ledger.task(name))
+    await outbox.take(limit=0)
+    given_up = (await ledger.store.notices.tend(TendOutboxRequest())).crowded
+    assert [(one.channel, one.given_up) for one in given_up] == [("ops", 4)]
+    (listed,) = await ledger.store.channels.all()
+    assert (listed.given_up, listed.waiting) == (4, 4)
+    now = await ledger.now() + LEASE
+    assert await outbox.hear(now) == ["failed: b failed", "failed: c failed", "failed: d failed"]
 
 
 async def test_a_run_that_goes_on_is_stuck_once_and_others_that_succeed_do_not_end_that(ledger, outbox):

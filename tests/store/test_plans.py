@@ -43,6 +43,16 @@ FROM task, generate_series(1, 12) n, LATERAL (SELECT now() - n * interval '5 hou
 INSERT INTO log_chunk (run_id, day, attempt, stream, "offset", length, compressed, content, at)
 SELECT id, scheduled_at::date, 1, 1, 0, 1, false, 'x', scheduled_at FROM run_history LIMIT 20000;
 
+INSERT INTO channel (
+    id, name, kind, events, tasks, labels, late_after, stuck_after, remind_every, shown, sealed, created_at, created_by
+)
+SELECT gen_random_uuid(), 'c' || n, 1, 1022, '{}', '{}', '1 minute', '1 hour', '4 hours', '', '', now(), ''
+FROM generate_series(1, 5) n;
+
+INSERT INTO delivery (id, channel_id, task_id, event, body, created_at, due_at, held, give_up_at)
+SELECT gen_random_uuid(), id, gen_random_uuid(), 1, '', now(), now() + (n - 9) * interval '1 second', false, now()
+FROM channel, generate_series(1, 2000) n;
+
 ANALYZE;
 """
 TASK = "(SELECT id FROM task LIMIT 1)"
@@ -100,6 +110,10 @@ PLANS: list[tuple[str, str, set[str]]] = [
     ("ticks_after", f"{TASK}, now() - interval '1 day', now()", BIG),
     ("insert_runs", NEW_RUN, BIG),
     ("read_logs", f"{PAST}, {DAY}, 0, 0, 100", BIG),
+    ("notice_late", "now(), 10000", BIG - {"task"}),
+    ("notice_stuck", "now(), 10000", BIG - {"task"}),
+    ("lock_due_channels", "now(), '{}'::uuid[], 20", BIG | {"delivery"}),
+    ("take_deliveries", "now(), '20 s', 10, (SELECT array_agg(id) FROM channel)", BIG | {"delivery"}),
     ("specs_of", f"{TASKS}, ARRAY[1]", BIG | {"task_version"}),
 ]
 
@@ -121,6 +135,18 @@ async def test_no_hot_statement_reads_a_large_table_from_end_to_end(filled):
             # All rows lie in the partition for what has no day of its own.
             wrong += [(name, table) for table in read if table.removesuffix("_rest") in large]
     assert wrong == []
+
+
+LATE = {"run_claim", "run_waiting", "run_node"}
+
+
+@pytest.mark.parametrize(("name", "indexes"), [("notice_late", LATE), ("notice_stuck", {"run_node"})])
+async def test_late_runs_are_looked_for_among_those_that_wait_and_not_among_coming_ticks(filled, name, indexes):
+    async with filled.acquire() as connection:
+        await connection.execute("SET plan_cache_mode = force_generic_plan")
+        plan = await _plan(connection, "late", sql(name), "now(), 10000")
+        used = {node.get("Index Name") for node in _nodes(plan) if node.get("Relation Name") == "run"}
+        assert used - {None} == indexes
 
 
 BURST = """

@@ -18,6 +18,7 @@ from dts.pb.dts.v1 import (
     SealedChannel,
     SettleDeliveriesRequest,
     TakeDeliveriesRequest,
+    TendOutboxRequest,
 )
 from dts.roles.scheduler.seal import Seal
 from dts.runtime import clock
@@ -42,8 +43,9 @@ class Outbox:
     told: list[str] = field(default_factory=list)
 
     async def take(self, now: datetime | None = None, limit: int = 100, **fields: Any) -> list[Delivery]:
-        """Looks at the news and takes what is due."""
-        request = TakeDeliveriesRequest(limit=limit, lease=LEASE, now=now, look_for_late=True, **fields)
+        """Looks for late runs and at the news, and takes what is due."""
+        await self.store.notices.tend(TendOutboxRequest(now=now))
+        request = TakeDeliveriesRequest(limit=limit, lease=LEASE, now=now, **fields)
         return (await self.store.notices.take(request)).deliveries
 
     async def settle(

@@ -214,6 +214,7 @@ class _Builder:
         telling = Telling(database, postman, self._house.metrics, monotonic=clock.monotonic, rand=clock.chance)
         self._stack.push_async_callback(telling.close)
         self._loop(telling.tell, "tell", timedelta(seconds=1))
+        self._loop(telling.tend, "tend", timedelta(seconds=10))
 
     async def _executor(self, database: DatabaseServiceBase) -> None:
         scheduler = self._house.scheduler or stub(SchedulerServiceStub, self._channel("scheduler"))

@@ -167,6 +167,7 @@ RULES: dict[str, Rule] = {
     _DATA + "DropChannel": _SCHEDULER,
     _DATA + "TakeDeliveries": _SCHEDULER,
     _DATA + "SettleDeliveries": _SCHEDULER,
+    _DATA + "TendOutbox": _SCHEDULER,
     _DATA + "Watch": _READ,
     _DATA + "FindLastSuccesses": _SCHEDULER,
     _DATA + "ReadClock": _SCHEDULER,

@@ -21,6 +21,10 @@ GIVE_UP = {
 """After what time a message that does not arrive is given up."""
 
 
+MOST_WAITING = 10_000
+"""So many messages may wait for a channel. What is beyond is given up: it takes less than there is to tell."""
+
+
 def pause_after(attempt: int, *, rand: float) -> timedelta:
     """How long to wait after a try that failed: 5 s, doubled with each, at most half an hour; half of it is jitter.
 

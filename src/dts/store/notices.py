@@ -16,6 +16,7 @@ from dts.domain.ids import parse_id
 from dts.domain.messages import digest_of, message_of
 from dts.pb.dts.v1 import (
     ChannelKind,
+    CrowdedChannel,
     Delivery,
     QuietHours,
     SettleDeliveriesRequest,
@@ -23,10 +24,13 @@ from dts.pb.dts.v1 import (
     TakeDeliveriesRequest,
     TakeDeliveriesResponse,
     TaskEvent,
+    TendOutboxRequest,
+    TendOutboxResponse,
 )
 from dts.store.channels import quiet_of, sealed_of
 from dts.store.pool import Connection
 from dts.store.queries import sql
+from dts.store.tending import drop_beyond, notice_late
 from dts.store.transactions import in_transaction
 
 BATCH = 500
@@ -49,6 +53,12 @@ class NoticeStore:
         rows = await in_transaction(self._pool, lambda connection: _lend(connection, request))
         return TakeDeliveriesResponse(deliveries=[_delivery(row) for row in rows], notices=looked_at)
 
+    async def tend(self, request: TendOutboxRequest) -> TendOutboxResponse:
+        """Gives up what is beyond the most that may wait, and notices runs that are late or stuck."""
+        gone = await in_transaction(self._pool, lambda connection: drop_beyond(connection, request.now))
+        await in_transaction(self._pool, lambda connection: notice_late(connection, request.now))
+        return TendOutboxResponse(crowded=[CrowdedChannel(channel=name, given_up=number) for name, number in gone])
+
     async def settle(self, request: SettleDeliveriesRequest) -> SettleDeliveriesResponse:
         """Notes what arrived and what did not."""
         gone = await in_transaction(self._pool, lambda connection: _settle(connection, request))
@@ -67,8 +77,6 @@ async def _look(connection: Connection, request: TakeDeliveriesRequest) -> int:
     if not await connection.fetchval(sql("try_lock_notices")):
         return 0
     now: datetime = request.now or await connection.fetchval("SELECT now()")
-    if request.look_for_late:
-        await _notice_late(connection, now)
     rows = sorted(await connection.fetch(sql("take_notices"), BATCH), key=lambda row: int(row["id"]))
     await _send_held(connection, now)  # it happened before this news
     if rows:
@@ -76,13 +84,6 @@ async def _look(connection: Connection, request: TakeDeliveriesRequest) -> int:
         notices = [_notice(row) for row in rows if row["channel_id"] in listeners]
         await _tell(connection, notices, listeners, now)
     return len(rows)
-
-
-async def _notice_late(connection: Connection, now: datetime) -> None:
-    wanted: int = await connection.fetchval(sql("wanted_events"))
-    for event, statement in ((TaskEvent.LATE, "notice_late"), (TaskEvent.STUCK, "notice_stuck")):
-        if wanted >> event & 1:
-            await connection.execute(sql(statement), now)
 
 
 async def _tell(

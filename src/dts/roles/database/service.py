@@ -93,6 +93,8 @@ from dts.pb.dts.v1 import (
     TakeBackResponse,
     TakeDeliveriesRequest,
     TakeDeliveriesResponse,
+    TendOutboxRequest,
+    TendOutboxResponse,
     WatchRequest,
     WatchResponse,
 )
@@ -258,6 +260,10 @@ class DatabaseService(DatabaseServiceBase):
     async def take_deliveries(self, message: TakeDeliveriesRequest) -> TakeDeliveriesResponse:
         """Lends out messages that are to be sent."""
         return await self._store.notices.take(message)
+
+    async def tend_outbox(self, message: TendOutboxRequest) -> TendOutboxResponse:
+        """Looks for runs that are late or stuck, and for channels that do not take what they are told."""
+        return await self._store.notices.tend(message)
 
     async def settle_deliveries(self, message: SettleDeliveriesRequest) -> SettleDeliveriesResponse:
         """Notes how deliveries went."""

@@ -74,6 +74,8 @@ from dts.pb.dts.v1 import (
     TakeBackResponse,
     TakeDeliveriesRequest,
     TakeDeliveriesResponse,
+    TendOutboxRequest,
+    TendOutboxResponse,
     WatchRequest,
     WatchResponse,
 )
@@ -125,6 +127,7 @@ class Outbox(Protocol):
 
     async def take_deliveries(self, message: TakeDeliveriesRequest, /) -> TakeDeliveriesResponse: ...
     async def settle_deliveries(self, message: SettleDeliveriesRequest, /) -> SettleDeliveriesResponse: ...
+    async def tend_outbox(self, message: TendOutboxRequest, /) -> TendOutboxResponse: ...
 
 
 class ChannelStore(Protocol):

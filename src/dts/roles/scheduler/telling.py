@@ -11,8 +11,14 @@ from collections import defaultdict
 from collections.abc import Callable
 from datetime import timedelta
 
-from dts.domain.deliveries import pause_after
-from dts.pb.dts.v1 import Delivery, DeliveryResult, SettleDeliveriesRequest, TakeDeliveriesRequest
+from dts.domain.deliveries import MOST_WAITING, pause_after
+from dts.pb.dts.v1 import (
+    Delivery,
+    DeliveryResult,
+    SettleDeliveriesRequest,
+    TakeDeliveriesRequest,
+    TendOutboxRequest,
+)
 from dts.roles.scheduler.ports import Outbox
 from dts.roles.scheduler.postman import SEND_SECONDS, Postman, channel_of
 from dts.runtime.loop import Again
@@ -28,9 +34,6 @@ CHANNELS = 20
 
 LEASE = timedelta(seconds=20)
 """How long a message is lent. Whoever dies with it leaves it to the next."""
-
-LOOK_SECONDS = 10.0
-"""How often a replica looks for runs that are late or stuck."""
 
 PATIENCE_SECONDS = 1.0
 """So long a pass waits for its senders: most are done by then, and the next pass finds their channels free."""
@@ -67,7 +70,6 @@ class Telling:
         self._rand = rand
         self._patience = patience
         self._senders: dict[str, asyncio.Task[None]] = {}
-        self._look_at = float("-inf")
         self._counts = metrics.counts(
             "dts_scheduler_messages_total", "Messages to channels that were tried, by how it went.", "outcome"
         )
@@ -76,16 +78,8 @@ class Telling:
         """One pass: looks at the news, and begins to send what is due."""
         self._let_go()
         lent_at = self._monotonic()
-        request = TakeDeliveriesRequest(
-            limit=SHARE,
-            channels=CHANNELS,
-            busy=list(self._senders),
-            lease=LEASE,
-            look_for_late=lent_at >= self._look_at,
-        )
+        request = TakeDeliveriesRequest(limit=SHARE, channels=CHANNELS, busy=list(self._senders), lease=LEASE)
         taken = await self._outbox.take_deliveries(request)
-        if request.look_for_late:
-            self._look_at = lent_at + LOOK_SECONDS
         by_channel: dict[str, list[Delivery]] = defaultdict(list)
         for delivery in taken.deliveries:
             by_channel[channel_of(delivery).id].append(delivery)
@@ -96,6 +90,16 @@ class Telling:
         self._let_go()
         full = len(by_channel) >= CHANNELS or any(len(share) >= SHARE for share in by_channel.values())
         return Again.NOW if taken.notices or full else None
+
+    async def tend(self) -> Again | None:
+        """Looks for runs that are late or stuck, and for channels that do not take what they are told."""
+        for channel in (await self._outbox.tend_outbox(TendOutboxRequest())).crowded:
+            self._counts.add("given_up", by=channel.given_up)
+            log.error(
+                "%d messages to the channel %s are given up: more than %d wait for it",
+                *(channel.given_up, channel.channel, MOST_WAITING),
+            )
+        return None
 
     async def close(self) -> None:
         """Breaks off what is under way: it is lent again."""

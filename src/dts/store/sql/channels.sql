@@ -103,14 +103,50 @@ SELECT pg_try_advisory_xact_lock(hashtextextended('dts notices', 3));
 -- name: wanted_events ()
 SELECT coalesce(bit_or(events), 0) FROM channel;
 
--- name: notice_late (now)
--- Runs that should have started by now; each is noticed once.
-WITH late AS (
+-- name: try_lock_late ()
+SELECT pg_try_advisory_xact_lock(hashtextextended('dts late', 3));
+
+-- name: notice_late (now, batch)
+-- Runs that should have started by now; each is noticed once. They are found by the indexes of the claims, of those who
+-- wait for their turn, and of the nodes; coming ticks, which are most of the table, are not read. What no node takes is
+-- put off by seconds, hence the minute.
+WITH horizon AS MATERIALIZED (
+    SELECT $1::timestamptz - min(late_after) AS upto FROM channel WHERE events & (1 << 4) <> 0
+), waiting AS MATERIALIZED (
+    (
+        SELECT id, task_id, scheduled_at, not_before, message FROM run
+        WHERE state = 'pending' AND claim_at IS NOT NULL AND weightless
+            AND claim_at <= $1::timestamptz + interval '1 minute' AND not_before <= (SELECT upto FROM horizon)
+        ORDER BY claim_at
+        LIMIT $2
+    )
+    UNION ALL
+    (
+        SELECT id, task_id, scheduled_at, not_before, message FROM run
+        WHERE state = 'pending' AND claim_at IS NOT NULL AND NOT weightless
+            AND claim_at <= $1::timestamptz + interval '1 minute' AND not_before <= (SELECT upto FROM horizon)
+        ORDER BY claim_at
+        LIMIT $2
+    )
+    UNION ALL
+    (
+        SELECT id, task_id, scheduled_at, not_before, message FROM run
+        WHERE state = 'pending' AND claim_at IS NULL AND not_before <= (SELECT upto FROM horizon)
+        ORDER BY task_id, scheduled_at
+        LIMIT $2
+    )
+    UNION ALL
+    SELECT held.* FROM node CROSS JOIN LATERAL (
+        SELECT id, task_id, scheduled_at, not_before, message FROM run
+        WHERE run.node_id = node.id AND state = 'assigned' AND started_at IS NULL
+            AND not_before <= (SELECT upto FROM horizon)
+        LIMIT $2
+    ) AS held
+), late AS (
     SELECT channel.id AS channel_id, task.id AS task_id, task.name AS task, run.id AS run_id, run.scheduled_at,
         run.message
     FROM channel
-    JOIN run ON run.state IN ('pending', 'assigned') AND run.started_at IS NULL
-        AND run.not_before <= $1::timestamptz - channel.late_after
+    JOIN waiting AS run ON run.not_before <= $1::timestamptz - channel.late_after
     JOIN task ON task.id = run.task_id
     WHERE channel.events & (1 << 4) <> 0
         AND (channel.tasks = '{}' OR task.name = ANY(channel.tasks)) AND task.labels @> channel.labels
@@ -127,12 +163,21 @@ SELECT channel_id, task_id, task, run_id, scheduled_at, 4, '', message, 1, $1::t
 FROM late JOIN noticed USING (task_id, channel_id)
 WHERE run_id = late_run;
 
--- name: notice_stuck (now)
--- Runs that go on for too long; each is noticed once.
-WITH stuck AS (
+-- name: notice_stuck (now, batch)
+-- Runs that go on for too long; each is noticed once. They are found by their nodes.
+WITH horizon AS MATERIALIZED (
+    SELECT $1::timestamptz - min(stuck_after) AS upto FROM channel WHERE events & (1 << 5) <> 0
+), going_on AS MATERIALIZED (
+    SELECT held.* FROM node CROSS JOIN LATERAL (
+        SELECT id, task_id, scheduled_at, started_at FROM run
+        WHERE run.node_id = node.id AND state IN ('running', 'unknown')
+            AND started_at <= (SELECT upto FROM horizon)
+        LIMIT $2
+    ) AS held
+), stuck AS (
     SELECT channel.id AS channel_id, task.id AS task_id, task.name AS task, run.id AS run_id, run.scheduled_at
     FROM channel
-    JOIN run ON run.state IN ('running', 'unknown') AND run.started_at <= $1::timestamptz - channel.stuck_after
+    JOIN going_on AS run ON run.started_at <= $1::timestamptz - channel.stuck_after
     JOIN task ON task.id = run.task_id
     WHERE channel.events & (1 << 5) <> 0
         AND (channel.tasks = '{}' OR task.name = ANY(channel.tasks)) AND task.labels @> channel.labels
@@ -180,6 +225,24 @@ WHERE alert.task_id = over.task_id AND alert.channel_id = over.channel_id;
 -- name: forget_alerts ()
 -- Of tasks that were deleted: no success will end them.
 DELETE FROM alert WHERE NOT EXISTS (SELECT FROM task WHERE task.id = alert.task_id AND task.deleted_at IS NULL);
+
+-- name: drop_beyond (now, most)
+-- Of channels to which more is told than they take: lesser news (skipped, started, succeeded) goes before troubles, and old
+-- before new. What is being sent stays.
+WITH crowded AS (
+    SELECT channel_id FROM delivery GROUP BY channel_id HAVING count(*) > $2
+), ranked AS (
+    SELECT id, row_number() OVER (PARTITION BY channel_id ORDER BY event IN (2, 7, 8), serial DESC) AS place
+    FROM delivery JOIN crowded USING (channel_id)
+), dropped AS (
+    DELETE FROM delivery USING ranked
+    WHERE delivery.id = ranked.id AND ranked.place > $2 AND (held OR failure <> '' OR due_at <= $1::timestamptz)
+    RETURNING delivery.channel_id
+)
+UPDATE channel SET given_up = channel.given_up + of_channel.gone
+FROM (SELECT channel_id, count(*) AS gone FROM dropped GROUP BY channel_id) AS of_channel
+WHERE channel.id = of_channel.channel_id
+RETURNING channel.name, of_channel.gone;
 
 -- name: add_deliveries (channel_ids, task_ids, run_ids, events, bodies, due_at, give_up_at, now)
 -- What rests after a try that failed, and what is said now would wait for, is tried again at once.
@@ -235,8 +298,8 @@ FOR NO KEY UPDATE OF channel SKIP LOCKED;
 
 -- name: take_deliveries (now, lease, share, channel_ids)
 -- Lends them out: whoever takes one has until due_at to say how it went; `failure` says that it is not lent. Each channel
--- has the same share, so that none fills the hands of the senders.
-WITH due AS MATERIALIZED (
+-- has the same share, so that none fills the hands of the senders. The array leads the planner to the key.
+WITH due AS (
     SELECT next.id FROM channel CROSS JOIN LATERAL (
 -- include: lendable
         ORDER BY d.serial
@@ -245,7 +308,7 @@ WITH due AS MATERIALIZED (
     WHERE channel.id = ANY($4::uuid[])
 ), lent AS (
     UPDATE delivery SET due_at = $1::timestamptz + $2::interval, attempts = attempts + 1, failure = ''
-    FROM due WHERE delivery.id = due.id
+    WHERE id = ANY(ARRAY(SELECT id FROM due))
     RETURNING delivery.*
 )
 SELECT lent.id AS delivery_id, lent.serial, lent.run_id, lent.event, lent.body, lent.attempts, channel.*, 0 AS waiting

@@ -47,6 +47,7 @@ __all__ = (
     "CreateTokenRequest",
     "CreateTokenResponse",
     "Cron",
+    "CrowdedChannel",
     "DatabaseServiceBase",
     "DatabaseServiceStub",
     "DateRange",
@@ -251,6 +252,8 @@ __all__ = (
     "TaskOutcomes",
     "TaskSpec",
     "TaskVersion",
+    "TendOutboxRequest",
+    "TendOutboxResponse",
     "Tick",
     "TokenState",
     "Trigger",
@@ -2530,6 +2533,26 @@ class Cron(betterproto2.Message):
 
 
 default_message_pool.register_message("dts.v1", "Cron", Cron)
+
+
+@dataclass(eq=False, repr=False)
+class CrowdedChannel(betterproto2.Message):
+    """
+    A channel to which more is told than it takes.
+    """
+
+    channel: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Its name.
+    """
+
+    given_up: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
+    """
+    How many of its messages were given up now.
+    """
+
+
+default_message_pool.register_message("dts.v1", "CrowdedChannel", CrowdedChannel)
 
 
 @dataclass(eq=False, repr=False)
@@ -6830,11 +6853,6 @@ class TakeDeliveriesRequest(betterproto2.Message):
     How long the caller has for them; after that others may take them.
     """
 
-    look_for_late: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
-    """
-    Also look for runs that are late or stuck: that reads every live run, and is for once in a while.
-    """
-
     now: "datetime.datetime | None" = betterproto2.field(
         3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
@@ -7160,6 +7178,38 @@ class TaskVersion(betterproto2.Message):
 
 
 default_message_pool.register_message("dts.v1", "TaskVersion", TaskVersion)
+
+
+@dataclass(eq=False, repr=False)
+class TendOutboxRequest(betterproto2.Message):
+    """
+    See TendOutbox.
+    """
+
+    now: "datetime.datetime | None" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+    """
+    Instead of the database's clock; for tests.
+    """
+
+
+default_message_pool.register_message("dts.v1", "TendOutboxRequest", TendOutboxRequest)
+
+
+@dataclass(eq=False, repr=False)
+class TendOutboxResponse(betterproto2.Message):
+    """
+    See TendOutbox.
+    """
+
+    crowded: "list[CrowdedChannel]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    Where something was given up.
+    """
+
+
+default_message_pool.register_message("dts.v1", "TendOutboxResponse", TendOutboxResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -8568,6 +8618,27 @@ class DatabaseServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def tend_outbox(
+        self,
+        message: "TendOutboxRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "TendOutboxResponse":
+        """
+        Makes news of runs that are late or stuck, and gives up what is too much for a channel. For once in a while.
+        """
+
+        return await self._unary_unary(
+            "/dts.v1.DatabaseService/TendOutbox",
+            message,
+            TendOutboxResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def watch(
         self,
         message: "WatchRequest | None" = None,
@@ -9808,6 +9879,13 @@ class DatabaseServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def tend_outbox(self, message: "TendOutboxRequest") -> "TendOutboxResponse":
+        """
+        Makes news of runs that are late or stuck, and gives up what is too much for a channel. For once in a while.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def watch(self, message: "WatchRequest") -> "AsyncIterator[WatchResponse]":
         """
         Sends a topic whenever something changed that somebody may wait for. A hint: polling is the base.
@@ -10101,6 +10179,12 @@ class DatabaseServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.settle_deliveries(request)
         await stream.send_message(response)
 
+    async def __rpc_tend_outbox(self, stream: "grpclib.server.Stream[TendOutboxRequest, TendOutboxResponse]") -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.tend_outbox(request)
+        await stream.send_message(response)
+
     async def __rpc_watch(self, stream: "grpclib.server.Stream[WatchRequest, WatchResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
@@ -10361,6 +10445,12 @@ class DatabaseServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 SettleDeliveriesRequest,
                 SettleDeliveriesResponse,
+            ),
+            "/dts.v1.DatabaseService/TendOutbox": grpclib.const.Handler(
+                self.__rpc_tend_outbox,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                TendOutboxRequest,
+                TendOutboxResponse,
             ),
             "/dts.v1.DatabaseService/Watch": grpclib.const.Handler(
                 self.__rpc_watch,
