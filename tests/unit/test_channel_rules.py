@@ -40,7 +40,7 @@ def story(*news: tuple[TaskEvent, float], listener: Listener = OPS) -> list[str]
 
 
 FAILED, LATE, STUCK, SKIPPED = TaskEvent.FAILED, TaskEvent.LATE, TaskEvent.STUCK, TaskEvent.SKIPPED
-SUCCEEDED, MISSED = TaskEvent.SUCCEEDED, TaskEvent.MISSED
+SUCCEEDED, MISSED, STARTED = TaskEvent.SUCCEEDED, TaskEvent.MISSED, TaskEvent.STARTED
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,23 @@ def test_a_digest_lists_a_hundred_messages_and_counts_the_rest():
     assert len(data["messages"]) == 100
     lines = data["text"].splitlines()
     assert (len(lines), lines[0]) == (101, "2026-03-01T02:30:00.000Z backup failed")
-    assert lines[-1] == "and 20 more"
+    assert lines[-1] == "and 20 more: 20 failed"
+    assert data["left_out"] == {"task.failed": 20}
+
+
+def test_a_digest_leaves_out_lesser_news_before_any_trouble_and_says_how_much():
+    everything = Listener(ChannelKind.WEBHOOK, TELLABLE, HOUR)
+    known = Alert(AT - HOUR, frozenset({FAILED}), AT - HOUR, 3)
+    started, skipped, failed = (
+        message_of(hear(everything, None, notice(event))[1]) for event in (STARTED, SKIPPED, FAILED)
+    )
+    recovered = message_of(hear(everything, known, notice(SUCCEEDED))[1])
+    data = json.loads(digest_of([started] * 100 + [skipped] * 10 + [failed, recovered, failed], AT))["data"]
+    kinds = [message["type"] for message in data["messages"]]
+    assert kinds[:3] == ["task.failed", "task.recovered", "task.failed"]
+    assert kinds[3:] == ["task.started"] * 97
+    assert data["left_out"] == {"task.skipped": 10, "task.started": 3}
+    assert data["text"].splitlines()[-1] == "and 13 more: 10 skipped, 3 started"
 
 
 def test_events_are_bits_and_targets_are_shown_without_what_is_secret():

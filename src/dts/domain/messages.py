@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +18,9 @@ SHOWN = 500
 
 LISTED = 100
 """So many messages stand in a digest."""
+
+_LESSER = frozenset(f"task.{word(event)}" for event in (TaskEvent.SKIPPED, TaskEvent.STARTED, TaskEvent.SUCCEEDED))
+"""What makes room for other news in a digest, as it does in the outbox."""
 
 _FIRST = {
     TaskEvent.FAILED: "failed",
@@ -56,14 +60,27 @@ def message_of(telling: Telling) -> str:
 
 
 def digest_of(bodies: Sequence[str], now: datetime) -> str:
-    """Several messages as one. What is beyond the first hundred is only counted."""
-    messages = [json.loads(body) for body in bodies]
-    listed = messages[:LISTED]
+    """Several messages as one. Of more than a hundred, lesser news is left out first, and counted by its type.
+
+    Troubles and their ends come before lesser news, each in the order in which they happened.
+    """
+    messages = sorted((json.loads(body) for body in bodies), key=_is_lesser)
+    listed, left_out = messages[:LISTED], Counter(message["type"] for message in messages[LISTED:])
     lines = [f"{message['timestamp']} {message['data']['title']}" for message in listed]
-    if len(messages) > LISTED:
-        lines.append(f"and {len(messages) - LISTED} more")
-    data = {"title": f"dts: {len(messages)} messages", "text": "\n".join(lines), "messages": listed}
+    if left_out:
+        kinds = ", ".join(f"{number} {kind.removeprefix('task.')}" for kind, number in sorted(left_out.items()))
+        lines.append(f"and {left_out.total()} more: {kinds}")
+    data = {
+        "title": f"dts: {len(messages)} messages",
+        "text": "\n".join(lines),
+        "messages": listed,
+        "left_out": dict(sorted(left_out.items())),
+    }
     return _message(TaskEvent.DIGEST, now, data)
+
+
+def _is_lesser(message: dict[str, Any]) -> bool:
+    return message["type"] in _LESSER
 
 
 def trial_message(channel: str, now: datetime) -> str:
