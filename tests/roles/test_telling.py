@@ -24,12 +24,13 @@ from dts.pb.dts.v1 import (
     TaskEvent,
     TendOutboxResponse,
 )
-from dts.roles.scheduler.postman import Postman
+from dts.roles.scheduler.postman import APPRISE_AT_ONCE, Postman
 from dts.roles.scheduler.telling import BEGIN_SECONDS, PATIENCE_SECONDS, SHARE, Telling
 from dts.runtime.loop import Again
 from dts.runtime.metrics import Metrics
 from support.inbox import receiving
 from support.outbox import SEAL, channel
+from support.polling import eventually
 
 OPEN = NodePolicy(private_addresses=(ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1")))
 AT = datetime(2026, 3, 1, 2, 30, tzinfo=UTC)
@@ -119,10 +120,12 @@ class Lender:
         self.deliveries = list(deliveries)
         self.settled = []
         self.crowded = []
+        self.busy = []
         self.on_settled = asyncio.Event()
         self.fails = None
 
     async def take_deliveries(self, message):
+        self.busy = list(message.busy)
         free = [one for one in self.deliveries if one.channel.channel.id not in message.busy]
         lent = [one for one in free if free.index(one) < message.limit]
         self.deliveries = [one for one in self.deliveries if one not in lent]
@@ -181,6 +184,35 @@ async def test_a_channel_that_hangs_keeps_only_itself_waiting(inbox, hanging):
     await asyncio.sleep(0)  # the sender ends
     await telling(lender).tell()
     assert [settled for settled, *_ in lender.settled] == ["id-3", "id-4", "id-1", "id-2"]
+
+
+async def test_few_processes_of_apprise_run_at_once_and_nobody_else_waits_for_them(inbox):
+    running, free, late = [], asyncio.Event(), 0.0
+
+    async def hang(target, *_):
+        running.append(target)
+        await free.wait()
+        return "no"
+
+    slow = [delivery(f"mailto://{n}", f"mail-{n}", number=n, kind=ChannelKind.APPRISE) for n in range(9)]
+    lender = Lender(*slow, delivery(f"{inbox.address}/", "hook", number=9))
+    sends = postman(apprise=hang)
+    duty = Telling(lender, sends, Metrics(), monotonic=lambda: late, rand=lambda: 0.0, patience=0)
+    await duty.tell()
+    await lender.on_settled.wait()
+    assert [settled for settled, *_ in lender.settled] == ["id-9"]
+    assert len(running) == APPRISE_AT_ONCE
+    # Their turn comes when what they hold may be lent to others again: they leave it.
+    late = BEGIN_SECONDS + 1
+    free.set()
+
+    async def done():
+        await duty.tell()
+        return lender.busy == []
+
+    await eventually(done)
+    assert len(running) == APPRISE_AT_ONCE
+    assert len(lender.settled) == 1 + APPRISE_AT_ONCE
 
 
 async def test_what_a_sender_met_fails_the_pass_and_the_next_one_goes_on(inbox):

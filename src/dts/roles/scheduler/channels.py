@@ -129,7 +129,9 @@ class ChannelService(ChannelServiceBase):
             event=TaskEvent.TEST,
             body=trial_message(channel.name, now),
         )
-        return TryChannelResponse(channel=channel, failure=await self._postman.send(trial))
+        async with self._postman.turn(trial):
+            failure = await self._postman.send(trial)
+        return TryChannelResponse(channel=channel, failure=failure)
 
 
 def _check_key(key: str) -> None:

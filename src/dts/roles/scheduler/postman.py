@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
 
 from yarl import URL
@@ -18,6 +19,9 @@ from dts.runtime.outbound import Request, RequestFailed, addresses_of, sent
 
 SEND_SECONDS = 10.0
 """What one message may take."""
+
+APPRISE_AT_ONCE = 4
+"""So many processes of Apprise run at once: each takes tens of megabytes, and half a second to begin."""
 
 SHOWN = 300
 
@@ -44,6 +48,11 @@ class Postman:
         self._now = now
         self._policy = policy
         self._apprise = apprise
+        self._apprise_turns = asyncio.Semaphore(APPRISE_AT_ONCE)
+
+    def turn(self, delivery: Delivery) -> AbstractAsyncContextManager[None]:
+        """Is entered before a message is sent: for one by Apprise that may take a while."""
+        return self._apprise_turns if channel_of(delivery).kind is ChannelKind.APPRISE else nullcontext()
 
     async def send(self, delivery: Delivery) -> str:
         """Tries once; answers why the message did not arrive, or with nothing. The target is in no answer."""

@@ -118,9 +118,11 @@ class Telling:
         """Of one channel, in their order. What one of them is refused with would befall the others too."""
         failure = ""
         for delivery in deliveries:
-            if not failure and self._monotonic() - lent_at > BEGIN_SECONDS:
-                return  # others may have them already
-            failure = failure or await self._postman.send(delivery)
+            if not failure:
+                async with self._postman.turn(delivery):
+                    if self._monotonic() - lent_at > BEGIN_SECONDS:
+                        return  # others may have them already
+                    failure = await self._postman.send(delivery)
             await self._settle(delivery, failure)
 
     async def _settle(self, delivery: Delivery, failure: str) -> None:
