@@ -95,7 +95,7 @@ def spec(name: str = "backup", **fields: object) -> TaskSpec:
 
 @pytest.fixture
 def service(database):
-    return Service(DatabaseService(Store.on(database, rand=lambda: 0.5)))
+    return Service(DatabaseService(Store.on(database, rand=lambda: 0.5, monotonic=lambda: 0.0)))
 
 
 async def fields_refused(call) -> dict[str, str]:

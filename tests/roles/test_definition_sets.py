@@ -56,7 +56,7 @@ def cron(text: str, **fields: object) -> Schedule:
 
 @pytest.fixture
 def store(database):
-    return DatabaseService(Store.on(database, rand=lambda: 0.5))
+    return DatabaseService(Store.on(database, rand=lambda: 0.5, monotonic=lambda: 0.0))
 
 
 @pytest.fixture

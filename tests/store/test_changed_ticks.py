@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from dts.pb.dts.v1 import (
+    Catchup,
     Interval,
     Overlap,
     Policies,
@@ -157,3 +158,30 @@ async def test_every_tick_of_a_pause_is_in_a_row_although_one_ran_at_its_beginni
     paused = [row for row in rows if row["state"] == "skipped" and row["scheduled_at"] > instant]
     assert [row["state"] for row in rows if row["scheduled_at"] == instant] == ["succeeded"]
     assert sum(row["ticks"] for row in paused) >= 1
+
+
+@pytest.mark.parametrize("over", [True, False], ids=["it is over", "it still runs"])
+@pytest.mark.parametrize("settled_by", ["a pass", "an edit"])
+async def test_a_missed_stretch_is_in_rows_although_its_first_tick_ran(ledger, settled_by, over):
+    """An edit puts the cursor back to now; what a node had in its hands ran; then nothing could run for two hours."""
+    minutely, none = every(60), {"catchup": Catchup.NONE, "overlap": Overlap.ALLOW}
+    task = await ledger.task("pulse", minutely, kind=NOOP, **none)
+    now = await ledger.now()
+    first = now.replace(second=0, microsecond=0) - 2 * HOUR
+    await ledger.rewind(task, first - LEAD)
+    await ledger.materialise(first)
+    held = await ledger.claim(now=first)
+    assert len(held) == 1
+    if over:
+        await ledger.report(held)
+    await ledger.rewind(task, first - LEAD)
+    if settled_by == "a pass":
+        await ledger.materialise()
+    else:
+        await ledger.change(altered(task, TaskAction.UPDATE, minutely, **none))
+    await ledger.report(held)
+    ran, missed = (await ledger.runs(task))[:2]
+    assert (ran.scheduled_at, ran.state) == (first, RunState.SUCCEEDED)
+    assert (missed.scheduled_at, missed.state) == (first + timedelta(minutes=1), RunState.SKIPPED)
+    assert missed.ticks in {118, 119, 120}
+    assert missed.last_scheduled_at == first + missed.ticks * timedelta(minutes=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
@@ -72,3 +73,26 @@ async def test_a_start_looks_at_every_schedule_anew_since_its_zones_may_have_cha
     [again] = await ledger.store.tasks.find(FindTasksRequest(tasks=[task]))
     assert again.next_due_at == found.next_due_at
     assert await ledger.pool.fetchval("SELECT visit_at FROM task_cursor") < found.next_due_at
+
+
+async def test_tasks_that_are_looked_at_anew_stand_before_nothing_that_is_due(ledger):
+    """A start of a process put all of them, thousands, in front of every tick that became due meanwhile."""
+    await ledger.pool.execute(
+        "WITH made AS ("
+        " INSERT INTO task (id, name, version, spec, created_at, updated_at)"
+        " SELECT gen_random_uuid(), 't' || n, 1, '', now(), now() FROM generate_series(1, 12000) n RETURNING id"
+        ") INSERT INTO task_cursor (task_id, version, upto, next_due_at, visit_at)"
+        " SELECT id, 1, now(), at, at FROM made, LATERAL (SELECT now() + interval '1 day' * random() AS at) AS due"
+    )
+    pulse = await ledger.task("pulse", every(1), kind=NOOP)
+    soon = await ledger.now() + timedelta(milliseconds=1)
+    await ledger.pool.execute("UPDATE task_cursor SET visit_at = $2 WHERE task_id = $1", UUID(pulse), soon)
+    assert await ledger.store.ledger.look_anew() in {12000, 12001}
+    visits = await ledger.pool.fetch("SELECT task_id, next_due_at, visit_at FROM task_cursor ORDER BY visit_at")
+    assert str(visits[0]["task_id"]) == pulse
+    within = [row for row in visits if row["visit_at"] <= soon + timedelta(seconds=1)]
+    assert 100 < len(within) <= 250
+    begun = visits[1]["visit_at"]
+    assert timedelta(seconds=50) < max(row["visit_at"] for row in visits) - begun < timedelta(seconds=70)
+    dues = [row["next_due_at"] for row in visits[1:]]
+    assert dues == sorted(dues)

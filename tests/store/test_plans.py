@@ -107,7 +107,7 @@ PLANS: list[tuple[str, str, set[str]]] = [
     ("durations", TASKS, BIG),
     ("drop_coming_runs", f"{TASK}, now()", BIG),
     ("coming_ticks", f"{TASK}, now()", BIG),
-    ("ticks_after", f"{TASK}, now() - interval '1 day', now()", BIG),
+    ("rows_within", f"{TASKS}, ARRAY[now() - interval '1 day'], ARRAY[now()]", BIG),
     ("insert_runs", NEW_RUN, BIG),
     ("read_logs", f"{PAST}, {DAY}, 0, 0, 100", BIG),
     ("notice_late", "now(), 10000", BIG - {"task"}),

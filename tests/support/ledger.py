@@ -78,7 +78,7 @@ class Ledger:
     @classmethod
     def on(cls, pool: asyncpg.Pool) -> Ledger:
         """A store without chance."""
-        return cls(pool, Store.on(pool, rand=lambda: 0.5))
+        return cls(pool, Store.on(pool, rand=lambda: 0.5, monotonic=lambda: 0.0))
 
     async def now(self) -> datetime:
         """The database's clock."""

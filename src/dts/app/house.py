@@ -147,7 +147,7 @@ class _Builder:
         figures.of_pool(self._house.metrics, pool)
         async with pool.acquire() as connection:
             await check_version(connection)
-        store = Store.on(pool, rand=clock.chance)
+        store = Store.on(pool, rand=clock.chance, monotonic=clock.monotonic)
         await store.ledger.look_anew()
         self._house.jobs["wake-ups"] = lambda: keep(store.wakeups.run, name="the exchange of wake-ups")
         service = DatabaseService(store)

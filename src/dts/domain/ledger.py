@@ -7,8 +7,11 @@ written exactly once, by whichever replica comes first.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby, takewhile
+from operator import attrgetter
 
 from dts.domain.ids import EPOCH, MICROSECOND
 from dts.domain.policies import Effective
@@ -22,10 +25,10 @@ ON_TIME = timedelta(seconds=5)
 """A tick that is found no later than this is run like any other; catch-up is for what is older."""
 
 PAGE = 1000
-"""How many rows a visit writes at most for one task."""
+"""How many runs a visit writes at most for one task, unless it is told otherwise."""
 
-WINDOW_TICKS = 1_000_000
-"""How many ticks of a catch-up window are looked at; a window with more is cut at its end."""
+LONGEST_GAP = timedelta(days=31)
+"""How much a visit passes over at most: counting takes its time, too."""
 
 LATEST_WINDOW = timedelta(hours=1)
 """How old the latest tick may be to be caught up, where the interval is longer."""
@@ -67,13 +70,24 @@ class Page:
     visit_at: datetime | None
 
 
-def plan_page(schedule: CompiledSchedule, policies: Effective, cursor: Cursor, *, now: datetime) -> Page:
-    """The rows for the ticks after the cursor: what was missed, what is caught up, what is due within the horizon."""
-    overdue_until = max(cursor.upto, now - ON_TIME)
-    caught_up, gaps = _catch_up(schedule, policies, after=cursor.upto, until=overdue_until, now=now)
-    coming = schedule.between(overdue_until, now + HORIZON, limit=PAGE)
-    due, excluded, upto = _split(coming, now=now, until=now + HORIZON)
-    runs = (*caught_up, *due)
+def plan_page(
+    schedule: CompiledSchedule, policies: Effective, cursor: Cursor, *, now: datetime, limit: int = PAGE
+) -> Page:
+    """The rows for the ticks after the cursor: what was missed, what is caught up, what is due within the horizon.
+
+    limit: so many ticks are listed. What is beyond is left to the next visit, which is due at once: together the pages
+    say what one without a limit would.
+    """
+    wanted_from, kept_from = _catch_up(schedule, policies, after=cursor.upto, now=now)
+    passed = min(kept_from, cursor.upto + LONGEST_GAP)
+    gaps = (
+        *_gap(schedule.count(cursor.upto, min(wanted_from, passed)), Reason.MISSED),
+        *_gap(schedule.count(wanted_from, passed), Reason.DROPPED_CAP),
+    )
+    if passed < kept_from:
+        return _page(schedule, (), gaps, Cursor(passed, cursor.runs_left), now)
+    coming = schedule.between(kept_from, now + HORIZON, limit=limit)
+    runs, excluded, upto = _split(coming, now=now, full=len(coming) == limit)
     left = cursor.runs_left
     if left is not None:
         runs, left = runs[:left], max(0, left - len(runs))
@@ -107,6 +121,16 @@ def missed(schedule: CompiledSchedule, *, after: datetime, until: datetime) -> t
     return _gap(schedule.count(after, until), Reason.MISSED)
 
 
+def beside(schedule: CompiledSchedule, gap: Gap, known: Iterable[tuple[datetime, datetime]]) -> list[Gap]:
+    """What is left of a gap beside ticks that have their rows: [first, last] of each row, in the order of time."""
+    left: list[Gap] = []
+    after = gap.first - MICROSECOND
+    for first, last in (*known, (gap.last + MICROSECOND, gap.last)):
+        left += _gap(schedule.count(after, first - MICROSECOND), gap.reason)
+        after = max(after, last)
+    return left
+
+
 def _page(
     schedule: CompiledSchedule, due: tuple[Tick, ...], gaps: tuple[Gap, ...], cursor: Cursor, now: datetime
 ) -> Page:
@@ -119,41 +143,34 @@ def _page(
 
 
 def _catch_up(
+    schedule: CompiledSchedule, policies: Effective, *, after: datetime, now: datetime
+) -> tuple[datetime, datetime]:
+    """From where on overdue ticks are asked for, and from where on they are kept: the newest, as many as may run."""
+    until = max(after, now - ON_TIME)
+    match policies.catchup:
+        case Catchup.ALL:
+            window = policies.catchup_window or LATEST_WINDOW
+            wanted_from = min(max(after, now - window), until)
+            return wanted_from, schedule.since_newest(policies.catchup_max, wanted_from, until)
+        case Catchup.NONE:
+            return until, until
+        case _:
+            latest = _latest(schedule, policies, after=after, until=until, now=now)
+            kept_from = latest.at - MICROSECOND if latest else until
+            return kept_from, kept_from
+
+
+def _latest(
     schedule: CompiledSchedule, policies: Effective, *, after: datetime, until: datetime, now: datetime
-) -> tuple[tuple[Tick, ...], tuple[Gap, ...]]:
-    """The overdue ticks that run, and the stretches of those that do not.
-
-    The newest are kept: in time order a stretch is missed, then dropped by the cap, then run.
-    """
-    wanted = _wanted(schedule, policies, after=after, until=until, now=now)
-    owed = [tick for tick in wanted if not tick.excluded]
-    run = tuple(owed[-policies.catchup_max :])
-    dropped_from = owed[0].at - MICROSECOND if owed else until
-    kept_from = run[0].at - MICROSECOND if run else until
-    excluded = [tick for tick in wanted if tick.excluded and tick.at > kept_from]
-    return run, (
-        *_gap(schedule.count(after, dropped_from), Reason.MISSED),
-        *_gap(schedule.count(dropped_from, kept_from), Reason.DROPPED_CAP),
-        *_excluded_gap(excluded),
-    )
-
-
-def _wanted(
-    schedule: CompiledSchedule, policies: Effective, *, after: datetime, until: datetime, now: datetime
-) -> list[Tick]:
-    """The overdue ticks that the catch-up policy asks for, excluded ones among them."""
-    if policies.catchup is Catchup.ALL:
-        window = policies.catchup_window or LATEST_WINDOW
-        return schedule.between(min(max(after, now - window), until), until, limit=WINDOW_TICKS)
-    if policies.catchup is Catchup.NONE or schedule.last_before(now, after=until) is not None:
-        return []
+) -> Tick | None:
+    """The newest overdue tick, if it is to run: it is not too old, and none on time has followed it."""
     tick = schedule.last_before(until, after=after)
-    if tick is None or tick.excluded:
-        return []
+    if tick is None or tick.excluded or schedule.last_before(now, after=until) is not None:
+        return None
     following = schedule.next_after(tick.at)
     interval = following.at - tick.at if following else LATEST_WINDOW
     window = policies.catchup_window or min(interval, LATEST_WINDOW)
-    return [tick] if now - tick.at <= window else []
+    return tick if now - tick.at <= window else None
 
 
 def _gap(stretch: Stretch, reason: Reason) -> tuple[Gap, ...]:
@@ -163,22 +180,22 @@ def _gap(stretch: Stretch, reason: Reason) -> tuple[Gap, ...]:
     return (Gap(stretch.first, stretch.last, stretch.ticks, Reason.EXCLUDED if all_excluded else reason),)
 
 
-def _split(coming: list[Tick], *, now: datetime, until: datetime) -> tuple[tuple[Tick, ...], tuple[Gap, ...], datetime]:
+def _split(coming: list[Tick], *, now: datetime, full: bool) -> tuple[tuple[Tick, ...], tuple[Gap, ...], datetime]:
     """Ticks to run, stretches of excluded ones that are due, and up to where this settles the ledger."""
-    runs: list[Tick] = []
-    excluded: list[Tick] = []
-    for tick in coming:
-        if not tick.excluded:
-            runs.append(tick)
-        elif tick.at <= now:
-            excluded.append(tick)
-        else:
-            return tuple(runs), _excluded_gap(excluded), tick.at - MICROSECOND
-    upto = coming[-1].at if len(coming) == PAGE else until
-    return tuple(runs), _excluded_gap(excluded), upto
+    settled = list(takewhile(lambda tick: not tick.excluded or tick.at <= now, coming))
+    if len(settled) < len(coming):
+        upto = coming[len(settled)].at - MICROSECOND
+    elif full:
+        settled = _up_to_a_run(settled)
+        upto = settled[-1].at
+    else:
+        upto = now + HORIZON
+    stretches = [list(group) for excluded, group in groupby(settled, key=attrgetter("excluded")) if excluded]
+    gaps = tuple(Gap(ticks[0].at, ticks[-1].at, len(ticks), Reason.EXCLUDED) for ticks in stretches)
+    return tuple(tick for tick in settled if not tick.excluded), gaps, upto
 
 
-def _excluded_gap(excluded: list[Tick]) -> tuple[Gap, ...]:
-    if not excluded:
-        return ()
-    return (Gap(excluded[0].at, excluded[-1].at, len(excluded), Reason.EXCLUDED),)
+def _up_to_a_run(ticks: list[Tick]) -> list[Tick]:
+    """Without the excluded ones at the end: they are counted with those that follow, as one stretch."""
+    last = next((number for number in range(len(ticks), 0, -1) if not ticks[number - 1].excluded), len(ticks))
+    return ticks[:last]

@@ -18,6 +18,8 @@ from dts.domain.schedule_dates import Excluded
 from dts.domain.schedule_union import count_union
 
 DAY = timedelta(days=1)
+SHORT = timedelta(minutes=10)
+"""Within this time ticks are listed sooner than counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,22 @@ class CompiledSchedule:
         excluded = self._count_excluded(first.at - MICROSECOND, newest.at)
         return Stretch(ticks, excluded, first.at, newest.at)
 
+    def since_newest(self, runs: int, after: datetime, until: datetime) -> datetime:
+        """From where to `until` the newest so many ticks lie that are not excluded, or all there are in (after, until].
+
+        The first of them is a microsecond later; `until` if there is none. Found by counting, however many there are.
+        """
+        first = next(self.walk(after, until), None)
+        if first is None:
+            return until
+        low, high = self._within(after, until)
+        # Rules that meet have fewer ticks than this.
+        if not first.excluded and sum(rule.count(low, high) for rule in self.rules) <= runs:
+            return first.at - MICROSECOND
+        low = self._holding(runs, low, high)
+        runs = min(runs, self._due(low, high))
+        return self._halved(runs, low, high) if runs else until
+
     def walk(self, after: datetime, until: datetime) -> Iterator[Tick]:
         """The ticks in (after, until], ascending, each found when it is asked for."""
         low, high = self._within(after, until)
@@ -115,6 +133,31 @@ class CompiledSchedule:
             return self.jitter
         digest = hashlib.sha256(f"{self.key}\0{to_micros(instant)}".encode(errors="surrogatepass")).digest()
         return int.from_bytes(digest[:8], "big") % (self.jitter // MICROSECOND) * MICROSECOND
+
+    def _holding(self, runs: int, bound: datetime, high: datetime) -> datetime:
+        """An instant, not before the bound, so early that it and `high` hold so many ticks between them, if any does.
+
+        Going back from the end: what lies far before the newest ticks is not looked at.
+        """
+        span = SHORT
+        while span < high - bound and self._due(high - span, high) < runs:
+            span *= 8
+        return high - min(span, high - bound)
+
+    def _halved(self, runs: int, low: datetime, high: datetime) -> datetime:
+        """The latest instant after which, up to `high`, as many ticks lie; there are so many after `low`."""
+        while high - low > SHORT:
+            middle = low + (high - low) // 2
+            there = self._due(middle, high)
+            if there >= runs:
+                low = middle
+            else:
+                high, runs = middle, runs - there
+        return [tick.at for tick in self.walk(low, high) if not tick.excluded][-runs] - MICROSECOND
+
+    def _due(self, low: datetime, high: datetime) -> int:
+        """How many ticks in (low, high], which lies within the bounds, are not excluded."""
+        return count_union(self.rules, low, high) - self._count_excluded(low, high)
 
     def _count_excluded(self, low: datetime, high: datetime) -> int:
         if not self.exclude:

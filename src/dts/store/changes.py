@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from datetime import datetime
-from itertools import pairwise
 from uuid import UUID
 
 import asyncpg
 
 from dts.domain.definition import Definition, compile_definition
 from dts.domain.errors import AlreadyExists, Conflict, NotFound
-from dts.domain.ids import MICROSECOND, parse_id
+from dts.domain.ids import parse_id
 from dts.domain.ledger import Cursor, Page, first_page, opening, paused_gap, plan_page
 from dts.pb.dts.v1 import Reason, RunState, TaskAction, TaskChange, TaskSpec
 from dts.store.definitions import Definitions
@@ -169,19 +168,16 @@ class Changes:
         before = known.get((row["id"], row["version"]))
         if before is None or before.schedule is None or row["upto"] >= now or left == 0:
             return left
-        if row["enabled"]:
-            page = plan_page(before.schedule, before.policies, Cursor(row["upto"], left), now=now)
+        if not row["enabled"]:
+            gaps = paused_gap(before.schedule, after=row["upto"], until=now)
+            await write_gaps(self._connection, [(before, gap) for gap in gaps], now)
+            return left
+        cursor = Cursor(row["upto"], left)
+        while cursor.upto < now and cursor.runs_left != 0:
+            page = plan_page(before.schedule, before.policies, cursor, now=now)
             await write_pages(self._connection, [(before, page)], now)
-            return page.cursor.runs_left
-        known_ticks = await self._connection.fetch(sql("ticks_after"), row["id"], row["upto"], now)
-        edges = [row["upto"], *(tick["scheduled_at"] for tick in known_ticks), now + MICROSECOND]
-        gaps = [
-            (before, gap)
-            for after, until in pairwise(edges)
-            for gap in paused_gap(before.schedule, after=after, until=until - MICROSECOND)
-        ]
-        await write_gaps(self._connection, gaps, now)
-        return left
+            cursor = page.cursor
+        return cursor.runs_left
 
     async def _move_cursor(self, definition: Definition, left: int | None, now: datetime, *, stopped: bool) -> None:
         """The ledger is settled up to now; from now on the new definition counts."""

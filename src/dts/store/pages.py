@@ -9,7 +9,7 @@ from uuid import UUID
 
 from dts.domain.definition import Definition
 from dts.domain.ids import tick_run_id
-from dts.domain.ledger import Gap, Page
+from dts.domain.ledger import Gap, Page, beside
 from dts.domain.schedule import Tick
 from dts.pb.dts.v1 import Overlap, Reason, RunState, Trigger
 from dts.store.pool import Connection
@@ -85,11 +85,13 @@ async def write_runs(connection: Connection, runs: Sequence[NewRun], now: dateti
 async def write_gaps(
     connection: Connection, gaps: Iterable[tuple[Definition, Gap]], now: datetime, *, message: str = ""
 ) -> list[Ending]:
-    """Inserts stretches of ticks that did not run; answers with those that were new.
+    """Inserts stretches of ticks that did not run; answers with what is over.
+
+    A tick of them that has its row, because a node began it before an edit or a pause took it back, keeps that.
 
     message: for people, instead of what their reason says.
     """
-    rows = list(gaps)
+    rows = await _beside_known(connection, list(gaps))
     if not rows:
         return []
     ids = [tick_run_id(definition.task_id, gap.first) for definition, gap in rows]
@@ -109,6 +111,30 @@ async def write_gaps(
     return [
         (RunState.SKIPPED, gap.reason, gap.ticks) for run_id, (_, gap) in zip(ids, rows, strict=True) if run_id in new
     ]
+
+
+async def _beside_known(connection: Connection, gaps: Sequence[tuple[Definition, Gap]]) -> list[tuple[Definition, Gap]]:
+    """The gaps without what has its row; most have nothing of that."""
+    if not gaps:
+        return []
+    rows = await connection.fetch(
+        sql("rows_within"),
+        [definition.task_id for definition, _ in gaps],
+        [gap.first for _, gap in gaps],
+        [gap.last for _, gap in gaps],
+    )
+    known: dict[int, list[tuple[datetime, datetime]]] = {}
+    for row in rows:
+        known.setdefault(row["number"], []).append((row["first"], row["last"]))
+    return [
+        (definition, piece)
+        for number, (definition, gap) in enumerate(gaps, start=1)
+        for piece in _beside(definition, gap, known.get(number))
+    ]
+
+
+def _beside(definition: Definition, gap: Gap, known: Sequence[tuple[datetime, datetime]] | None) -> list[Gap]:
+    return beside(definition.schedule, gap, known) if known and definition.schedule else [gap]
 
 
 def _tick_run(definition: Definition, tick: Tick) -> NewRun:

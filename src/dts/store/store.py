@@ -42,13 +42,13 @@ class Store:
     wakeups: Wakeups
 
     @classmethod
-    def on(cls, pool: asyncpg.Pool, *, rand: Callable[[], float]) -> Store:
-        """The aggregates on a pool. rand: in [0, 1), for the jitter of back-off."""
+    def on(cls, pool: asyncpg.Pool, *, rand: Callable[[], float], monotonic: Callable[[], float]) -> Store:
+        """The aggregates on a pool. rand: in [0, 1), for the jitter of back-off. monotonic: seconds."""
         definitions = Definitions()
         wakeups = Wakeups(pool)
         return cls(
             tasks=TaskStore(pool, definitions, wakeups),
-            ledger=LedgerStore(pool, definitions),
+            ledger=LedgerStore(pool, definitions, monotonic),
             claims=ClaimStore(pool, definitions, wakeups),
             results=ResultStore(pool, definitions, wakeups, rand),
             runs=RunStore(pool, definitions, wakeups),

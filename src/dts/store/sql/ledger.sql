@@ -60,9 +60,32 @@ FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[],
     AS new (task_id, upto, next_due_at, visit_at, runs_left)
 WHERE c.task_id = new.task_id;
 
--- name: look_anew ()
+-- name: look_anew (after_at, after_id, seen, pause, batch)
+-- Cursors in the order of their visits, each a pause after the one before, unless it comes sooner in any case. Those that are
+-- locked are being visited. seen: how many there were before these.
 WITH later AS (
-    SELECT task_id FROM task_cursor WHERE visit_at > now() FOR UPDATE SKIP LOCKED
+    SELECT task_id, visit_at FROM task_cursor
+    WHERE visit_at > now() AND (visit_at, task_id) > ($1::timestamptz, $2::uuid)
+    ORDER BY visit_at, task_id
+    LIMIT $5
+    FOR UPDATE SKIP LOCKED
+), numbered AS (
+    SELECT task_id, visit_at, row_number() OVER (ORDER BY visit_at, task_id) AS number FROM later
 )
-UPDATE task_cursor c SET visit_at = now() FROM later WHERE c.task_id = later.task_id
-RETURNING c.task_id;
+UPDATE task_cursor c SET visit_at = least(numbered.visit_at, now() + ($3 + numbered.number - 1) * $4::interval)
+FROM numbered
+WHERE c.task_id = numbered.task_id
+RETURNING c.task_id, numbered.visit_at;
+
+-- name: rows_within (task_ids, first, last)
+-- What stands already where stretches are to be written: [first, last] of each row, by the number of the stretch.
+SELECT gap.number, known.first, known.last
+FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) WITH ORDINALITY AS gap (task_id, first, last, number)
+CROSS JOIN LATERAL (
+    SELECT scheduled_at AS first, scheduled_at AS last FROM run
+    WHERE task_id = gap.task_id AND trigger = 'schedule' AND scheduled_at BETWEEN gap.first AND gap.last
+    UNION
+    SELECT scheduled_at, coalesce(last_scheduled_at, scheduled_at) FROM run_history
+    WHERE task_id = gap.task_id AND trigger = 'schedule' AND scheduled_at BETWEEN gap.first AND gap.last
+) AS known
+ORDER BY gap.number, known.first;

@@ -58,14 +58,6 @@ WHERE task_id = $1 AND trigger = 'schedule' AND state = 'pending' AND failures =
     AND (pinned <> '' OR attempt > 0)
 FOR UPDATE;
 
--- name: ticks_after (task_id, after, until)
-SELECT scheduled_at FROM run
-WHERE task_id = $1 AND trigger = 'schedule' AND scheduled_at > $2 AND scheduled_at <= $3
-UNION
-SELECT scheduled_at FROM run_history
-WHERE task_id = $1 AND trigger = 'schedule' AND scheduled_at > $2 AND scheduled_at <= $3
-ORDER BY 1;
-
 -- name: withdraw_coming_runs (task_id, now)
 -- Ticks that are not due yet but handed over: the node is asked to give them back.
 UPDATE run SET recall = 'withdraw'
