@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -17,10 +18,12 @@ from dts.pb.dts.v1 import (
     Hello,
     Node,
     NodeAssignments,
+    Recall,
     RecordResponse,
     RegisterNodeResponse,
     Reports,
     Resources,
+    TakeBackResponse,
     Weights,
 )
 from dts.roles.scheduler.duties import ASK_SECONDS, Duties
@@ -37,13 +40,17 @@ class Ledger:
     """Says what the test says."""
 
     def __init__(self):
+        self.registered = RegisterNodeResponse()
         self.recorded = RecordResponse()
         self.claimed = ClaimResponse()
         self.overdue = False
         self.while_claiming = lambda: asyncio.sleep(0)
 
     async def register_node(self, message, /):
-        return RegisterNodeResponse(node=message.hello.node)
+        return replace(self.registered, node=message.hello.node)
+
+    async def take_back(self, message, /):  # noqa: ARG002
+        return TakeBackResponse()
 
     async def find_overdue(self, message, /):
         return FindOverdueResponse(node_ids=message.node_ids if self.overdue else [])
@@ -107,6 +114,20 @@ async def test_an_attempt_that_runs_without_leave_holds_no_room_once_it_was_told
         executor.say(AttachRequest(reports=Reports()))
         await freed.wait()
         assert free(hub) == 1
+
+
+async def test_what_is_asked_back_with_the_welcome_takes_its_room_until_the_node_has_answered():
+    ledger = Ledger()
+    ledger.registered = RegisterNodeResponse(recalls=[Recall(attempts=pack_keys([KEY]), unstarted_only=True)])
+    hub = Hub(ledger, monotonic=lambda: 0.0)
+    async with attached(hub) as executor:
+        (before,) = hub.offers()
+        freed = asyncio.Event()
+        hub.room_freed = freed.set
+        executor.say(AttachRequest(recalled=pack_keys([KEY])))
+        await freed.wait()
+        (after,) = hub.offers()
+        assert after.free_window == before.free_window + 1
 
 
 async def test_what_was_claimed_for_an_earlier_connection_is_not_counted_twice():

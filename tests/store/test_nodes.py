@@ -306,10 +306,10 @@ async def test_a_recall_is_kept_for_a_node_that_is_away(ledger):
     assert await recalls(ledger) == [("alpha", [(run_id, 1)], Reason.CANCELLED, False, False)]
 
 
-async def withdrawn(ledger: Ledger) -> tuple[str, UUID]:
+async def withdrawn(ledger: Ledger, **policies: object) -> tuple[str, UUID]:
     """A task whose coming tick was handed to alpha before its schedule was changed to one without that tick."""
     await ledger.node()
-    task = await ledger.task("ahead", every(2))
+    task = await ledger.task("ahead", every(2), **policies)
     await ledger.materialise()
     now = await ledger.now()
     rows = [row for row in await ledger.written(task) if row["scheduled_at"] > now + 4 * MOMENT]
@@ -336,6 +336,27 @@ async def test_a_tick_that_an_edit_took_away_does_not_run_because_its_node_died(
     await ledger.sweep(now)
     await ledger.sweep(now + timedelta(days=1))
     assert run_id not in {row["id"] for row in await ledger.written(task)}
+
+
+async def test_a_tick_that_an_edit_took_away_and_the_node_never_got_is_asked_back_at_once(ledger):
+    """It was in doubt instead, and with a node that is attached again and again it was lost with it in the end."""
+    task, run_id = await withdrawn(ledger, on_node_loss=NodeLoss.FAIL)
+    response = await hello(ledger, {})
+    assert response.resend is None
+    [recall] = response.recalls
+    assert (unpack_keys(recall.attempts), recall.unstarted_only, recall.fenced) == ([(run_id, 1)], True, False)
+    assert (await ledger.run(run_id)).state is RunState.ASSIGNED
+    await ledger.sweep(await ledger.now() + timedelta(seconds=11))
+    assert (await ledger.run(run_id)).reason is not Reason.NODE_LOST
+    assert (await ledger.take_back((run_id, 1))).ended == 1
+    assert run_id not in {row["id"] for row in await ledger.written(task)}
+
+
+async def test_a_tick_that_an_edit_took_away_may_have_its_result_on_the_way(ledger):
+    _, run_id = await withdrawn(ledger)
+    await hello(ledger, {})
+    await ledger.report([(run_id, 1)])
+    assert (await ledger.run(run_id)).state is RunState.SUCCEEDED
 
 
 # -- drain and resume

@@ -62,7 +62,9 @@ class NodeStore:
         self._wakeups = wakeups
 
     async def register(self, request: RegisterNodeRequest) -> RegisterNodeResponse:
-        """Grants the lease and reconciles: sends again what the node never got, recalls what it should not hold."""
+        """Grants the lease and reconciles: sends again or asks back what the node never got, recalls what it should not
+        hold.
+        """
         hello = request.hello or Hello()
         if hello.node is None or not hello.node.id:
             raise InvalidArgument.of("hello.node", "node.missing", "says who the node is: it needs an id")
@@ -177,19 +179,21 @@ class NodeStore:
         ours = {(row["id"], row["attempt"]): row for row in rows}
         adopted = [key for key in held if key in ours]
         missing = {key: row for key, row in ours.items() if key not in held}
-        lost_on_the_way = {
-            key: row for key, row in missing.items() if row["started_at"] is None and row["recall"] is None
-        }
-        since = {**dict.fromkeys(lost_on_the_way, -1), **held}
-        await _adopt(connection, [*adopted, *lost_on_the_way], since, hello.sent_at)
-        doubted = [row["id"] for key, row in missing.items() if key not in lost_on_the_way]
+        unstarted = {key: row for key, row in missing.items() if row["started_at"] is None}
+        lost_on_the_way = [row for row in unstarted.values() if row["recall"] is None]
+        # The node answers that it has a result of them, or gives them back.
+        asked_back = [row for row in unstarted.values() if row["recall"] is not None]
+        since = {**dict.fromkeys(unstarted, -1), **held}
+        await _adopt(connection, [*adopted, *unstarted], since, hello.sent_at)
+        doubted = [row["id"] for key, row in missing.items() if key not in unstarted]
         await connection.execute(sql("doubt_runs"), doubted, now)
-        again = await self._work_again(connection, node.id, list(lost_on_the_way.values()))
-        kept = await self._work_again(connection, node.id, [ours[key] for key in adopted])
+        again = await self._work_again(connection, node.id, lost_on_the_way)
+        kept = await self._work_again(connection, node.id, [*(ours[key] for key in adopted), *asked_back])
         strangers = [key for key in held if key not in ours]
+        fenced = [Recall(attempts=pack_keys(strangers), fenced=True)] if strangers else []
         return RegisterNodeResponse(
             resend=columns(again, now) if again else None,
-            recalls=[Recall(attempts=pack_keys(strangers), fenced=True)] if strangers else [],
+            recalls=[*fenced, *_recalls(asked_back, node.id)],
             node=node_of({**dict(stored), "running": len(rows)}),
             weights=weights([*again, *kept]),
             now=now,

@@ -154,5 +154,10 @@ def _held(hello: Hello, registered: RegisterNodeResponse) -> int:
     """How many attempts the node holds for us once everything that was sent has reached it."""
     held = count_ids(hello.held.run_ids) if hello.held else 0
     again = count_ids(registered.resend.run_ids) if registered.resend else 0
-    strangers = sum(count_ids(recall.attempts.run_ids) for recall in registered.recalls if recall.attempts)
-    return held + again - strangers
+    # What is asked back takes its room until the node answers; strangers are not ours.
+    recalled = sum(
+        count_ids(recall.attempts.run_ids) * (-1 if recall.fenced else 1)
+        for recall in registered.recalls
+        if recall.attempts
+    )
+    return held + again + recalled
