@@ -85,15 +85,15 @@ async def put_back(
     connection: Connection, rows: Sequence[tuple[asyncpg.Record, Definition | None]], now: datetime
 ) -> None:
     """Makes runs that never started pending again: as their row says, or as another version of their task does."""
-    if not rows:
-        return
-    await connection.fetch(
-        sql("put_back"),
-        [row["id"] for row, _ in rows],
-        [definition.version if definition else row["task_version"] for row, definition in rows],
-        [now] * len(rows),
-        [definition.need.weightless if definition else row["weightless"] for row, definition in rows],
-        [definition.serial if definition else row["serial"] for row, definition in rows],
-        [definition.policies.group or None if definition else row["group_name"] for row, definition in rows],
-        [definition.policies.start_deadline if definition else row["start_within"] for row, definition in rows],
-    )
+    if rows:
+        columns = zip(*(_put_back(row, definition) for row, definition in rows), strict=True)
+        await connection.fetch(sql("put_back"), now, *map(list, columns))
+
+
+def _put_back(row: asyncpg.Record, definition: Definition | None) -> tuple[object, ...]:
+    """Its id, and what follows from a version: which, weightless, serial, group, start deadline."""
+    if definition is None:
+        kept = ("id", "task_version", "weightless", "serial", "group_name", "start_within")
+        return tuple(row[name] for name in kept)
+    weightless, group = definition.need.weightless, definition.policies.group or None
+    return row["id"], definition.version, weightless, definition.serial, group, definition.policies.start_deadline

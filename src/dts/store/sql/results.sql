@@ -96,18 +96,18 @@ FROM unnest($1::uuid[], $2::timestamptz[], $3::int[], $4::text[], $5::text[], $6
 WHERE run.id = new.id
 RETURNING run.id;
 
--- name: put_back (ids, versions, claim_at, weightless, serial, groups, within)
+-- name: put_back (now, ids, versions, weightless, serial, groups, within)
 -- Attempts that never started: pending again. Under another version they are as that says, and hold nothing; else they
 -- keep their place.
 UPDATE run
-SET state = 'pending', task_version = new.version, claim_at = greatest(new.claim_at, run.not_before),
-    start_by = greatest(run.start_by, new.claim_at + new.within), assigned_at = NULL, unknown_at = NULL, recall = NULL,
+SET state = 'pending', task_version = new.version, claim_at = greatest($1::timestamptz, run.not_before),
+    start_by = greatest(run.start_by, $1 + new.within), assigned_at = NULL, unknown_at = NULL, recall = NULL,
     weightless = new.weightless, serial = new.serial, group_name = new.group_name, start_within = new.within,
     slot = CASE WHEN new.version = run.task_version THEN run.slot END,
     group_slot = CASE WHEN new.version = run.task_version THEN run.group_slot END,
     node_id = CASE WHEN new.version = run.task_version THEN run.node_id END
-FROM unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::boolean[], $5::boolean[], $6::text[], $7::interval[])
-    AS new (id, version, claim_at, weightless, serial, group_name, within)
+FROM unnest($2::uuid[], $3::bigint[], $4::boolean[], $5::boolean[], $6::text[], $7::interval[])
+    AS new (id, version, weightless, serial, group_name, within)
 WHERE run.id = new.id
 RETURNING run.id;
 
