@@ -40,7 +40,8 @@ def edit(name: str = typer.Argument(None, metavar="[NAME]", help="Name or id.", 
 def set_fields(
     name: str = typer.Argument(metavar="NAME", help="Name or id.", autocompletion=tasks),
     fields: list[str] = typer.Argument(
-        metavar="FIELD=VALUE...", help="Such as timeout=30m or schedule.cron='0 4 * * *'; an empty value unsets, as schedule.every= does."
+        metavar="FIELD=VALUE...",
+        help="Such as timeout=30m or schedule.cron='0 4 * * *'; an empty value unsets, as schedule.every= does.",
     ),
 ) -> None:
     """Change fields of a definition, by the names that a task file has."""
