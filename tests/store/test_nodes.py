@@ -28,6 +28,8 @@ from dts.pb.dts.v1 import (
     Resources,
     RunState,
     SetNodeDrainRequest,
+    StoreSwarmRequest,
+    SwarmNode,
     TakeBackRequest,
     TaskAction,
     TaskChange,
@@ -447,3 +449,26 @@ async def test_a_node_that_left_and_comes_back_takes_work_again(ledger):
     await ledger.node()
     assert (await shown(ledger)).state is NodeState.READY
     await claimed(ledger)
+
+
+@pytest.mark.parametrize(
+    ("availability", "leases", "state", "note"),
+    [
+        ("active", 0, NodeState.READY, ""),
+        ("active", 2, NodeState.DOWN, ""),
+        ("pause", 0, NodeState.DRAINING, "paused in the Swarm"),
+        ("pause", 2, NodeState.DOWN, ""),
+        ("drain", 0, NodeState.DRAINING, "drained in the Swarm"),
+        ("drain", 0.8, NodeState.DRAINING, "drained in the Swarm"),
+        ("drain", 2, NodeState.NO_EXECUTOR, "drained in the Swarm"),
+    ],
+)
+async def test_a_node_whose_executor_the_swarm_took_away_is_not_told_as_silent(
+    ledger, availability, leases, state, note
+):
+    await ledger.node("alpha")
+    nodes = [SwarmNode(id="alpha", hostname="alpha", availability=availability)]
+    await ledger.store.nodes.store_swarm(StoreSwarmRequest(nodes=nodes))
+    await silent_for(ledger, leases * LEASE.total_seconds())
+    found = await shown(ledger)
+    assert (found.state, found.drain_note) == (state, note)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -187,8 +188,6 @@ def test_an_instant_is_rfc_3339_or_so_far_from_now(monkeypatch, text, expected):
     [
         "",
         "now",
-        "2026-12-24",
-        "2026-12-24T18:00:00",
         "2026-02-30T00:00:00Z",
         "2026-01-01T24:00:00Z",
         "2026-01-01T23:59:60Z",
@@ -226,7 +225,7 @@ def test_a_duration_means_so_long_ago(monkeypatch, text, expected):
     assert times.past(text, field="--since") == expected
 
 
-@pytest.mark.parametrize("text", ["2026-11-01", "yesterday", "२h", "5x"])
+@pytest.mark.parametrize("text", ["2026-11", "yesterday", "२h", "5x"])
 def test_what_is_neither_a_duration_nor_a_time_is_refused(text):
     with pytest.raises(InvalidArgument):
         times.past(text, field="--since")
@@ -372,3 +371,9 @@ def test_nothing_at_all_means_the_usual_address_without_a_token(monkeypatch, tmp
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DTS_DATA", str(tmp_path))
     assert client.address() == ("127.0.0.1:7461", None)
+
+
+def test_a_run_that_waits_for_its_retry_shows_no_exit_code_that_it_has_not():
+    waits = replace(RUN, state=RunState.PENDING, reason=Reason.EXIT_CODE, exit_code=None)
+    assert "exit_code" in run_row(waits)
+    assert "exit_code 3" in run_row(replace(waits, state=RunState.FAILED, exit_code=3))

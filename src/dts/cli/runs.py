@@ -72,7 +72,7 @@ def run_row(run: Run) -> tuple[str, ...]:
     """A run as a row of a table."""
     many = f" ×{run.ticks}" if run.ticks > 1 else ""
     reason = word(run.reason)
-    if run.reason is Reason.EXIT_CODE:
+    if run.reason is Reason.EXIT_CODE and run.exit_code is not None:
         reason += f" {run.exit_code}"
     return (
         run.id[:SHORT],

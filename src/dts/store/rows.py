@@ -147,6 +147,15 @@ def _past_attempt(row: Row, run: Run) -> Attempt:
 WITHDRAWN = {"drain": "drained in the Swarm", "pause": "paused in the Swarm"}
 """What is told of a node that takes nothing new, by its availability."""
 
+WITHDRAWN_STATE = {
+    ("drain", NodeState.READY): NodeState.DRAINING,
+    ("drain", NodeState.DRAINING): NodeState.DRAINING,
+    ("drain", NodeState.UNKNOWN): NodeState.DRAINING,
+    ("drain", NodeState.DOWN): NodeState.NO_EXECUTOR,
+    ("pause", NodeState.READY): NodeState.DRAINING,
+}
+"""How a node stands, by its availability and how it would stand without: a drain takes its executor away, too."""
+
 
 def node_of(row: Row) -> Node:
     """A row of node with the database's now, and what the Swarm says of it."""
@@ -166,8 +175,9 @@ def seen_node_of(row: Row) -> Node:
     if row["swarm"] is not None:
         swarm = SwarmNode.parse(row["swarm"])
         node.labels, node.role = {**node.labels, **swarm.labels}, swarm.role or node.role
-        if swarm.availability in WITHDRAWN and node.state is NodeState.READY:
-            node.state, node.drain_note = NodeState.DRAINING, WITHDRAWN[swarm.availability]
+        if (swarm.availability, node.state) in WITHDRAWN_STATE:
+            node.state = WITHDRAWN_STATE[swarm.availability, node.state]
+            node.drain_note = WITHDRAWN[swarm.availability]
     return node
 
 
