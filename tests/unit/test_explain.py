@@ -13,6 +13,7 @@ from dts.domain.explain_words import SAID_BY_MESSAGE, SENTENCE
 from dts.domain.schedule import Tick, compile_schedule
 from dts.pb.dts.v1 import (
     Attempt,
+    Capacity,
     Cron,
     ExplainTaskResponse,
     Kind,
@@ -120,6 +121,30 @@ def test_a_stretch_of_missed_ticks_is_one_row():
     answer = explain(facts(run))
     assert answer.verdict == "missed"
     assert "+ ledger: one row stands for 4 ticks up to 2026-11-26 02:00:00 UTC" in chain(answer)
+
+
+@pytest.mark.parametrize(
+    ("note", "again"),
+    [("", "dts node resume n2"), ("drained in the Swarm", "docker node update --availability active n2")],
+)
+def test_of_a_run_that_waits_all_nodes_are_heard_and_the_one_that_would_take_it_is_named(note, again):
+    room = Capacity(slots=4)
+    nodes = [
+        Node(hostname="n1", state=NodeState.READY, kinds=["noop"], labels={"gpu": "false"}, capacity=room),
+        Node(
+            hostname="n2",
+            state=NodeState.DRAINING,
+            kinds=["noop"],
+            labels={"gpu": "true"},
+            capacity=room,
+            drain_note=note,
+        ),
+    ]
+    known = facts(row(RunState.PENDING, message="1 node: 1 lacks label gpu=true"))
+    answer = explain(replace(known, nodes=nodes))
+    assert answer.message == "2 nodes: 1 lacks label gpu=true, 1 is draining"
+    assert f"- placement: {answer.message}" in chain(answer)
+    assert f"`{again}`" in answer.advice
 
 
 def test_a_run_that_no_node_took_keeps_the_nodes_words():

@@ -14,10 +14,11 @@ from dts.domain.explain_words import (
     advice_for,
     final_sentence,
     late_words,
+    resume_advice,
     sentence,
     verdict_of,
 )
-from dts.domain.placement import COULD, in_full, standing, summary
+from dts.domain.placement import COULD, Need, in_full, standing, summary, would_take
 from dts.domain.runs import FINAL
 from dts.domain.schedule import Tick
 from dts.pb.dts.v1 import ExplainStep, ExplainTaskResponse, Node, Reason, Run, RunState, Task, Trigger
@@ -51,10 +52,10 @@ def _of_run(facts: Facts, run: Run, steps: list[ExplainStep]) -> ExplainTaskResp
         at=run.scheduled_at,
         verdict=verdict_of(run),
         reason=run.reason,
-        message=sentence(run, facts.now),
+        message=_waits_for(facts, run) or sentence(run, facts.now),
         steps=steps,
         run=run,
-        advice=advice_for(run),
+        advice=_advice(facts, run),
     )
 
 
@@ -158,11 +159,32 @@ def _waiting_steps(facts: Facts, run: Run) -> list[ExplainStep]:
     """What each node says to a run that waits; of one that is for a node alone its message says for which."""
     if facts.task.spec is None:
         return []
-    need = need_of(facts.task.spec)
-    words = (run.message if need.every else "") or summary([why for _, why in standing(need, facts.nodes)])
-    steps = [ExplainStep(step="placement", ok=False, detail=words)]
+    steps = [ExplainStep(step="placement", ok=False, detail=_nodes_say(facts, run, need_of(facts.task.spec)))]
     said = waiting(facts.task, facts.nodes)
     return steps + [ExplainStep(step=f"node {node.hostname}", ok=why == COULD, detail=why) for node, why in said]
+
+
+def _waits_for(facts: Facts, run: Run) -> str:
+    """What all nodes say together to a run that waits for a place; empty for any other.
+
+    Whoever gave out runs last heard only the nodes that had room to offer; of these all are heard.
+    """
+    if run.state is not RunState.PENDING or run.blocked_by or not run.message or facts.task.spec is None:
+        return ""
+    return _nodes_say(facts, run, need_of(facts.task.spec))
+
+
+def _nodes_say(facts: Facts, run: Run, need: Need) -> str:
+    return (run.message if need.every else "") or summary([why for _, why in standing(need, facts.nodes)])
+
+
+def _advice(facts: Facts, run: Run) -> str:
+    """What can be done: to a node that would take the run if it were let, or in general."""
+    if not _waits_for(facts, run) or facts.task.spec is None:
+        return advice_for(run)
+    need = need_of(facts.task.spec)
+    let = next((node for node in facts.nodes if would_take(need, node)), None)
+    return resume_advice(let) if let else advice_for(run)
 
 
 def waiting(task: Task, nodes: Sequence[Node]) -> list[tuple[Node, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from dts.domain.explain_facts import short_span
-from dts.pb.dts.v1 import Reason, Run, RunState, Trigger
+from dts.pb.dts.v1 import Node, Reason, Run, RunState, Trigger
 
 SENTENCE = {
     Reason.OK: "it succeeded",
@@ -102,6 +102,15 @@ def advice_for(run: Run) -> str:
         blocker=run.blocked_by[:8],
         at=f"{run.scheduled_at:%Y-%m-%dT%H:%M:%SZ}" if run.scheduled_at else "…",
     )
+
+
+def resume_advice(node: Node) -> str:
+    """How a node that drains takes work again."""
+    by_swarm = node.drain_note.endswith("in the Swarm")
+    again = (
+        f"docker node update --availability active {node.hostname}" if by_swarm else f"dts node resume {node.hostname}"
+    )
+    return f"node {node.hostname} could take it if it were not drained: `{again}`"
 
 
 def late_words(run: Run) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dts.domain.constraints import Constraint, Preference, value_of
 from dts.pb.dts.v1 import Capacity, Node, NodeState, Resources
@@ -193,6 +193,11 @@ def nowhere(need: Need, nodes: Sequence[Node]) -> str:
     ready = [node for node in nodes if node.state is NodeState.READY]
     reasons = [objection(need, idle(node)) for node in ready]
     return "" if None in reasons or not reasons else summary([reason for reason in reasons if reason])
+
+
+def would_take(need: Need, node: Node) -> bool:
+    """Whether a node that drains could have such a run if it took work again."""
+    return node.state is NodeState.DRAINING and objection(need, idle(replace(node, state=NodeState.READY))) is None
 
 
 def in_full(need: Need, node: Node, reason: str) -> str:
