@@ -342,6 +342,31 @@ async def test_a_ping_hears_every_start_and_end_of_its_task_in_order(ledger, out
     assert [delivery.run_id for delivery in ends] == [delivery.run_id for delivery in starts]
 
 
+async def test_a_start_is_told_once_also_if_it_is_heard_when_the_node_attaches_again(ledger, outbox):
+    await ledger.store.channels.add(channel(events=[TaskEvent.STARTED]))
+    await ledger.trigger(await ledger.task("backup"))
+    held = await ledger.claim()
+    await ledger.node(held=held)
+    assert await outbox.hear() == []
+    await ledger.node(held=held, started_ago=5_000_000)
+    assert await outbox.hear() == ["started: backup has started"]
+    # A start that was on its way meanwhile, one that is said twice, and the next connection.
+    for _ in range(2):
+        await ledger.report(held, RunState.RUNNING, Reason.UNSPECIFIED)
+    await ledger.node(held=held, started_ago=9_000_000)
+    assert await outbox.hear() == []
+
+
+async def test_each_attempt_that_starts_is_told(ledger, outbox):
+    await ledger.store.channels.add(channel(events=[TaskEvent.STARTED]))
+    await ledger.trigger(await ledger.task("backup", retries=1))
+    for attempt in (0, 1):
+        held = await ledger.claim(now=await ledger.now() + attempt * MINUTE)
+        await ledger.report(held, RunState.RUNNING, Reason.UNSPECIFIED)
+        assert await outbox.hear() == ["started: backup has started"]
+        await ledger.report(held, RunState.FAILED, Reason.EXIT_CODE, exit_code=1)
+
+
 async def test_what_was_lent_and_not_settled_is_lent_again_with_the_same_id(ledger, outbox):
     await ledger.store.channels.add(channel())
     await ran(ledger, await ledger.task("backup"))

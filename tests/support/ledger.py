@@ -112,8 +112,10 @@ class Ledger:
                 break
         return rows
 
-    async def node(self, name: str = "alpha", *, slots: int = 100, held: Sequence[Key] = (), **fields: Any) -> str:
-        """Registers a node (again, with a new incarnation)."""
+    async def node(
+        self, name: str = "alpha", *, slots: int = 100, held: Sequence[Key] = (), started_ago: int = -1, **fields: Any
+    ) -> str:
+        """Registers a node (again, with a new incarnation). started_ago: of what it holds, in microseconds."""
         incarnation = str(uuid4())
         capacity = Capacity(slots=slots, resources=Resources(cpus=64, memory=1 << 36))
         node = Node(
@@ -127,7 +129,7 @@ class Ledger:
                 **fields,
             }
         )
-        hello = Hello(node=node, held=pack_keys(list(held)), held_started_ago=pack("q", [-1] * len(held)))
+        hello = Hello(node=node, held=pack_keys(list(held)), held_started_ago=pack("q", [started_ago] * len(held)))
         self.nodes[name] = incarnation
         await self.store.nodes.register(RegisterNodeRequest(hello=hello, lease=LEASE))
         return incarnation

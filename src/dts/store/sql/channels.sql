@@ -54,6 +54,17 @@ happened AS (
     ORDER BY at, scheduled_at
 )
 
+-- fragment: started
+-- Of what a statement wrote down as `begun`, what had not begun before: beside the update `run` is what it was. A start that
+-- is said again is no news. Where nobody listens to starts, nothing is looked up.
+outcome AS (
+    SELECT begun.id AS run_id, begun.task_id, begun.scheduled_at, 'running' AS state, '' AS reason, '' AS message,
+        1 AS ticks, begun.started_at AS at
+    FROM begun CROSS JOIN LATERAL (SELECT started_at FROM run WHERE run.id = begun.id OFFSET 0) AS before
+    WHERE before.started_at IS NULL AND begun.started_at IS NOT NULL
+        AND (SELECT coalesce(bit_or(events), 0) FROM channel) & (1 << 7) <> 0
+),
+
 -- name: store_channel (id, name, kind, events, tasks, labels, late_after, stuck_after, remind_every, quiet, digest_every, shown, sealed, created_by)
 INSERT INTO channel (
     id, name, kind, events, tasks, labels, late_after, stuck_after, remind_every, quiet, digest_every, shown, sealed,

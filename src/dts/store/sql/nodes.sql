@@ -22,20 +22,26 @@ FOR UPDATE;
 
 -- name: adopt_runs (ids, started_ago, sent_at)
 -- The node holds them, or is sent them again, whatever we thought. What has started is not asked back any more.
--- When it started is told as in mark_running.
-UPDATE run
-SET state = CASE WHEN new.started_ago >= 0 THEN 'running'::run_state ELSE 'assigned' END, unknown_at = NULL,
-    recall = CASE WHEN new.started_ago >= 0 THEN nullif(run.recall, 'withdraw') ELSE run.recall END,
-    started_at = CASE WHEN new.started_ago >= 0
-        THEN coalesce(
-            run.started_at,
-            greatest(
-                least($3::timestamptz, now()) - new.started_ago * interval '1 microsecond', run.assigned_at,
-                run.not_before
-            )
-        ) END
-FROM unnest($1::uuid[], $2::bigint[]) AS new (id, started_ago)
-WHERE run.id = new.id;
+-- When it started is told as in mark_running; the start of a run that began while its node was out of touch is heard here.
+WITH begun AS (
+    UPDATE run
+    SET state = CASE WHEN new.started_ago >= 0 THEN 'running'::run_state ELSE 'assigned' END, unknown_at = NULL,
+        recall = CASE WHEN new.started_ago >= 0 THEN nullif(run.recall, 'withdraw') ELSE run.recall END,
+        started_at = CASE WHEN new.started_ago >= 0
+            THEN coalesce(
+                run.started_at,
+                greatest(
+                    least($3::timestamptz, now()) - new.started_ago * interval '1 microsecond', run.assigned_at,
+                    run.not_before
+                )
+            ) END
+    FROM unnest($1::uuid[], $2::bigint[]) AS new (id, started_ago)
+    WHERE run.id = new.id
+    RETURNING run.id, run.task_id, run.scheduled_at, run.started_at
+),
+-- include: started
+-- include: told
+SELECT id FROM begun;
 
 -- name: doubt_runs (ids, now)
 -- The node does not hold them; a result may still be on its way.

@@ -65,11 +65,8 @@ WITH begun AS (
         AND run.state IN ('assigned', 'running', 'unknown')
         AND EXISTS (SELECT FROM node WHERE node.id = $1 AND node.incarnation = $2::uuid)
     RETURNING run.id, run.task_id, run.scheduled_at, run.started_at
-), outcome AS (
-    SELECT id AS run_id, task_id, scheduled_at, 'running' AS state, '' AS reason, '' AS message, 1 AS ticks,
-        started_at AS at
-    FROM begun
 ),
+-- include: started
 -- include: told
 SELECT id FROM begun;
 
