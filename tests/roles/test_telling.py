@@ -285,6 +285,12 @@ async def test_a_full_share_is_followed_by_another_at_once(inbox):
     assert len(inbox.arrivals) == SHARE + 1
 
 
+async def test_who_refuses_a_full_share_is_not_sent_the_next_one_at_once(inbox):
+    inbox.status = 503
+    assert await telling(Lender(*to_one(inbox, SHARE + 1))).tell() is None
+    assert len(inbox.arrivals) == 1
+
+
 async def test_what_is_too_much_for_a_channel_is_counted_and_said(caplog):
     lender = Lender()
     lender.crowded = [CrowdedChannel(channel="ops", given_up=7)]

@@ -172,6 +172,19 @@ async def test_a_try_that_is_under_way_is_not_taken_from_its_sender_by_further_n
     assert await outbox.take(now + MINUTE + LEASE / 2) == []
 
 
+async def test_what_waits_for_its_digest_keeps_nothing_from_those_who_want_none_any_more(ledger, outbox):
+    made = channel(digest_every=60 * MINUTE)
+    await ledger.store.channels.add(made)
+    task = await ledger.task("backup")
+    await ran(ledger, task)
+    now = await ledger.now()
+    assert await outbox.hear(now) == []
+    made.channel.digest_every = None
+    await ledger.store.channels.change(made)
+    await succeeded(ledger, task)
+    assert await outbox.hear(now + timedelta(seconds=1)) == ["recovered: backup has recovered"]
+
+
 async def test_what_was_gathered_comes_before_what_happened_afterwards(ledger, outbox):
     now = await ledger.now()
     quiet = QuietHours(start=f"{now:%H:%M}", end=f"{now + 60 * MINUTE:%H:%M}", zone="UTC")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from dts.domain.deliveries import MOST_WAITING, pause_after
@@ -69,7 +69,7 @@ class Telling:
         self._monotonic = monotonic
         self._rand = rand
         self._patience = patience
-        self._senders: dict[str, asyncio.Task[None]] = {}
+        self._senders: dict[asyncio.Task[bool], str] = {}
         self._counts = metrics.counts(
             "dts_scheduler_messages_total", "Messages to channels that were tried, by how it went.", "outcome"
         )
@@ -78,18 +78,14 @@ class Telling:
         """One pass: looks at the news, and begins to send what is due."""
         self._let_go()
         lent_at = self._monotonic()
-        request = TakeDeliveriesRequest(limit=SHARE, channels=CHANNELS, busy=list(self._senders), lease=LEASE)
+        request = TakeDeliveriesRequest(limit=SHARE, channels=CHANNELS, busy=list(self._senders.values()), lease=LEASE)
         taken = await self._outbox.take_deliveries(request)
-        by_channel: dict[str, list[Delivery]] = defaultdict(list)
-        for delivery in taken.deliveries:
-            by_channel[channel_of(delivery).id].append(delivery)
-        for channel_id, deliveries in by_channel.items():
-            self._senders[channel_id] = asyncio.create_task(self._send_all(deliveries, lent_at))
-        if by_channel:
-            await asyncio.wait([self._senders[channel_id] for channel_id in by_channel], timeout=self._patience)
+        begun = self._begin(taken.deliveries, lent_at)
+        if begun:
+            await asyncio.wait(begun, timeout=self._patience)
         self._let_go()
-        full = len(by_channel) >= CHANNELS or any(len(share) >= SHARE for share in by_channel.values())
-        return Again.NOW if taken.notices or full else None
+        more = len(begun) >= CHANNELS or any(sender.done() and sender.result() for sender in begun)
+        return Again.NOW if taken.notices or more else None
 
     async def tend(self) -> Again | None:
         """Looks for runs that are late or stuck, and for channels that do not take what they are told."""
@@ -103,27 +99,41 @@ class Telling:
 
     async def close(self) -> None:
         """Breaks off what is under way: it is lent again."""
-        for sender in self._senders.values():
+        for sender in self._senders:
             sender.cancel()
-        await asyncio.gather(*self._senders.values(), return_exceptions=True)
+        await asyncio.gather(*self._senders, return_exceptions=True)
+
+    def _begin(self, deliveries: Sequence[Delivery], lent_at: float) -> set[asyncio.Task[bool]]:
+        """A sender for each channel."""
+        by_channel: dict[str, list[Delivery]] = defaultdict(list)
+        for delivery in deliveries:
+            by_channel[channel_of(delivery).id].append(delivery)
+        begun = {asyncio.create_task(self._send_all(share, lent_at)): to for to, share in by_channel.items()}
+        self._senders |= begun
+        return set(begun)
 
     def _let_go(self) -> None:
         """Of senders that are done. What one of them met fails this pass; what it did not settle is lent again."""
-        done = [channel_id for channel_id, sender in self._senders.items() if sender.done()]
-        failed = [error for channel_id in done if (error := self._senders.pop(channel_id).exception())]
-        if failed:
+        done = [sender for sender in self._senders if sender.done()]
+        for sender in done:
+            del self._senders[sender]
+        if failed := [error for sender in done if (error := sender.exception())]:
             raise failed[0]
 
-    async def _send_all(self, deliveries: list[Delivery], lent_at: float) -> None:
-        """Of one channel, in their order. What one of them is refused with would befall the others too."""
+    async def _send_all(self, deliveries: Sequence[Delivery], lent_at: float) -> bool:
+        """Of one channel, in their order; answers whether it took a full share, so that more may be sent at once.
+
+        What one of them is refused with would befall the others too.
+        """
         failure = ""
         for delivery in deliveries:
             if not failure:
                 async with self._postman.turn(delivery):
                     if self._monotonic() - lent_at > BEGIN_SECONDS:
-                        return  # others may have them already
+                        return False  # others may have them already
                     failure = await self._postman.send(delivery)
             await self._settle(delivery, failure)
+        return len(deliveries) >= SHARE and not failure
 
     async def _settle(self, delivery: Delivery, failure: str) -> None:
         result = DeliveryResult(id=delivery.id, attempt=delivery.attempt, failure=failure)

@@ -292,7 +292,7 @@ WHERE d.channel_id = channel.id AND d.due_at <= $1::timestamptz AND NOT d.held
     AND NOT EXISTS (
         SELECT FROM delivery e
         WHERE e.channel_id = d.channel_id AND e.task_id = d.task_id AND e.serial < d.serial
-            AND e.due_at > $1::timestamptz
+            AND e.due_at > $1::timestamptz AND NOT e.held
     )
 
 -- name: lock_due_channels (now, busy, batch)
