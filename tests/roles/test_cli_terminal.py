@@ -189,6 +189,16 @@ async def test_waiting_shows_how_a_run_stands_while_it_waits(system):
         assert "waiting" not in await screen.screen()
 
 
+async def test_the_run_to_wait_for_is_picked_where_none_is_named(system):
+    run = await started(system)
+    async with terminal(dts("run", "wait"), system.environment) as screen:
+        await screen.shows("Which run?", run[:8])
+        await screen.press("Enter")
+        await screen.shows("waiting", "0/1")
+        await system.dts("run", "cancel", run)
+        await screen.shows("sleeper cancelled", "ended 1")
+
+
 async def test_what_cannot_be_undone_is_asked_about_and_a_no_leaves_everything(system, tmp_path):
     file = tmp_path / "tasks.yaml"
     file.write_text((await system.dts("export", "sleeper", "nightly-report")).out)

@@ -142,22 +142,27 @@ def retry(run: str = PAST) -> None:
 
 @app.command()
 def wait(
-    runs: list[str] = typer.Argument(
-        metavar="ID...", help="Ids, or unique beginnings of them.", autocompletion=completion.live_runs
+    runs: list[str] | None = typer.Argument(
+        None,
+        metavar="[ID...]",
+        help="Ids, or unique beginnings of them; picked on a terminal if missing.",
+        autocompletion=completion.live_runs,
     ),
 ) -> None:
     """Wait until runs are over. Exit code 1 if one of them did not succeed."""
     from dts.cli.client import Client, call
     from dts.cli.patience import Patience
     from dts.cli.progress import progress
-    from dts.cli.runs import end_of, told
+    from dts.cli.runs import end_of, picked, told
+    from dts.domain.runs import LIVE
     from dts.pb.dts.v1 import Run, RunState
 
     async def work(client: Client) -> Sequence[Run]:
         ended: list[Run] = []
         patience = Patience()
-        with progress("waiting", total=len(runs)) as shown:
-            for run in runs:
+        wanted = runs or [await picked(client, None, LIVE)]
+        with progress("waiting", total=len(wanted)) as shown:
+            for run in wanted:
                 ended.append(await end_of(client, run, patience, shown))
                 shown.reached(len(ended))
         return ended
