@@ -56,10 +56,10 @@ async def line_of(stream: asyncio.StreamReader | None) -> bytes:
     return await asyncio.wait_for(stream.readline(), 60)
 
 
-async def killed_and_started_again(system: System) -> None:
-    """kill -9, and a new process at the same addresses."""
+async def started_again(system: System, *, gently: bool = False) -> None:
+    """kill -9, or a stop as in an update; then a new process at the same addresses."""
     before = system.programs["dev"]
-    await before.kill()
+    await (before.stop() if gently else before.kill())
     system.programs["dev"] = await start(
         *("dev", "--grpc", before.grpc, "--http", before.http), environment=system.environment, log=before.log
     )
@@ -70,11 +70,13 @@ async def runs_of(calls: Calls, task: str, trigger: Trigger) -> list[str]:
     return [run.id for run in page.runs if run.trigger is trigger]
 
 
-async def test_following_goes_on_where_it_was_and_ends_as_the_run_does(system, tmp_path):
-    await gated(system, "followed", tmp_path / "go", code=3)
-    follower = await begun(system, "task", "trigger", "followed", "--follow")
+@pytest.mark.parametrize("gently", [False, True], ids=["killed", "stopped"])
+async def test_following_goes_on_where_it_was_and_ends_as_the_run_does(system, tmp_path, gently):
+    name = "stopped" if gently else "killed"
+    await gated(system, name, tmp_path / "go", code=3)
+    follower = await begun(system, "task", "trigger", name, "--follow")
     assert [await line_of(follower.stdout) for _ in range(2)] == [b"one\n", b"two\n"]
-    await killed_and_started_again(system)
+    await started_again(system, gently=gently)
     (tmp_path / "go").touch()
     out, err = await asyncio.wait_for(follower.communicate(), 60)
     assert (out, follower.returncode) == (b"three\nfour\n", 1), err
@@ -87,7 +89,7 @@ async def test_waiting_for_runs_outlasts_a_restart(system, tmp_path):
     run = (await line_of(waiter.stderr)).decode().split()[1]
     reader = await begun(system, "run", "logs", run[:12], "-f")
     assert [await line_of(reader.stdout) for _ in range(2)] == [b"one\n", b"two\n"]
-    await killed_and_started_again(system)
+    await started_again(system)
     (tmp_path / "go").touch()
     out, err = await asyncio.wait_for(waiter.communicate(), 60)
     assert (waiter.returncode, b"awaited succeeded" in err) == (0, True), err
