@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dts.cli.patience import QUIET_SECONDS, Patience, asked, watched
+from dts.cli.patience import QUIET_SECONDS, Patience, asked, requested, watched
 from dts.domain.errors import DeadlineExceeded, DtsError, Internal, NotFound, Unavailable
 
 BOUND = 60.0
@@ -84,3 +84,11 @@ async def test_a_refusal_ends_a_stream_that_was_broken_off():
     with pytest.raises(NotFound):
         async for _ in watched(world.stream, world.patience):
             pass
+
+
+@pytest.mark.parametrize(("failures", "open_"), [([LOST, GONE], True), ([LATE], True), ([GONE], False)])
+async def test_what_may_have_been_done_all_the_same_is_told_with_what_shows_it(capsys, failures, open_):
+    world = World(*failures, seconds=5.0)
+    with pytest.raises(type(failures[-1])):
+        await requested(world.call, world.patience, look="dts run show x")
+    assert ("`dts run show x`" in capsys.readouterr().err) is open_

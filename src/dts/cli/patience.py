@@ -97,10 +97,20 @@ async def asked(call: Callable[[], Awaitable[T]], patience: Patience) -> T:
 
 async def requested(call: Callable[[], Awaitable[T]], patience: Patience, *, look: str) -> T:
     """As `asked`, for what is made by it. look: the command that shows whether it was, where that stays open."""
+    unclear = False
+
+    async def once() -> T:
+        nonlocal unclear
+        try:
+            return await call()
+        except DtsError as error:
+            unclear = unclear or left_open(error)
+            raise
+
     try:
-        return await asked(call, patience)
-    except DtsError as error:
-        if left_open(error):
+        return await asked(once, patience)
+    except DtsError:
+        if unclear:
             say(f"it may have been done all the same: `{look}` shows it")
         raise
 
