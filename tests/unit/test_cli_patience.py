@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from dts.cli.patience import QUIET_SECONDS, Patience, asked, requested, watched
-from dts.domain.errors import DeadlineExceeded, DtsError, Internal, NotFound, Unavailable
+from dts.domain.errors import DeadlineExceeded, DtsError, Internal, NotFound, ResourceExhausted, Unavailable
 
 BOUND = 60.0
 GONE = Unavailable("here:1 cannot be reached: Connection refused")
 LOST = Unavailable("the connection to here:1 was lost", code="connection.lost")
+BUSY = ResourceExhausted("1000 calls are under way, which is the limit", code="server.busy")
 LATE = DeadlineExceeded("no answer from here:1 in time")
 
 
@@ -77,6 +78,13 @@ async def test_each_absence_has_the_whole_bound_and_the_end_of_a_told_one_is_tol
 async def test_a_stream_that_breaks_off_is_opened_anew():
     world = World("one", LOST, GONE, "one", "two")
     assert [said async for said in watched(world.stream, world.patience)] == ["one", "one", "two"]
+
+
+async def test_a_server_that_is_full_of_those_who_come_back_is_asked_again_later():
+    world = World("one", LOST, BUSY, "one", "two")
+    assert [said async for said in watched(world.stream, world.patience)] == ["one", "one", "two"]
+    with pytest.raises(ResourceExhausted):
+        await asked(World(BUSY).call, World(BUSY).patience)
 
 
 async def test_a_refusal_ends_a_stream_that_was_broken_off():

@@ -139,8 +139,8 @@ async def watched(stream: Callable[[], AsyncIterator[T]], patience: Patience) ->
 
 def left_open(error: DtsError) -> bool:
     """Whether what was asked for may have been done all the same."""
-    return _passes(error) and error.code != Unavailable.code
+    return isinstance(error, Unavailable | DeadlineExceeded) and error.code != Unavailable.code
 
 
 def _passes(error: DtsError) -> bool:
-    return isinstance(error, Unavailable | DeadlineExceeded)
+    return isinstance(error, Unavailable | DeadlineExceeded) or error.code == "server.busy"
