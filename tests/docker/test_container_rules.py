@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +16,7 @@ from dts.docker.values import Container, Event, Image, instant
 from dts.domain.errors import FailedPrecondition, InvalidArgument
 from dts.roles.executor.container.end import OOM_LOOKS, SETTLE, Vigil, judge, saw_it
 from dts.roles.executor.container.images import digest_of
-from dts.roles.executor.container.tail import Cursor
+from dts.roles.executor.container.tail import Cursor, Tail
 from dts.roles.executor.container.work import ContainerWork
 from dts.roles.executor.work import Refused
 
@@ -173,6 +175,28 @@ def test_what_the_engine_itself_has_to_say_is_not_what_was_printed():
 
 def test_an_instant_is_asked_for_to_the_nanosecond():
     assert seconds_of("1970-01-01T00:01:00.000000007Z") == "60.000000007"
+
+
+class Mute:
+    """An engine, or the managers of a Swarm, whose log begins and then says nothing more."""
+
+    async def logs(self, _: str, /, *, since: str, follow: bool) -> AsyncGenerator[list[Piece]]:  # noqa: ARG002
+        yield [Piece(1, AT.format(1), b"one\n")]
+        await asyncio.Event().wait()
+
+
+async def test_the_rest_of_a_log_that_does_not_come_keeps_no_result(monkeypatch):
+    monkeypatch.setattr("dts.roles.executor.container.tail.REST_SECONDS", 0.05)
+    heard = bytearray()
+
+    async def emit(_stream, content: bytes) -> None:
+        await asyncio.sleep(0.2)  # a log that is taken slowly is not one that does not come
+        heard.extend(content)
+
+    tail = Tail(Mute(), "c", emit, idle=0.05)
+    async with asyncio.timeout(20):
+        await tail.finish(asyncio.create_task(tail.follow()))
+    assert heard == b"one\n"
 
 
 def test_a_cursor_skips_what_it_had_and_takes_the_rest():

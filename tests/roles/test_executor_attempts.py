@@ -296,6 +296,29 @@ async def test_a_third_life_of_an_attempt_waits_for_what_is_left_of_the_first(ex
     await started(scheduler, runner, key)
 
 
+@pytest.mark.usefixtures("executor")
+async def test_what_takes_long_to_start_is_stopped_meanwhile(scheduler, runner):
+    """A service may wait for its node for minutes."""
+    runner.start_takes = 60
+    key = new_key()
+    scheduler.assign([key], process())
+    await eventually(lambda: runner.log == ["start"])
+    scheduler.recall(key)
+    await eventually(lambda: runner.log == ["start", "stop 1"])
+
+
+@pytest.mark.usefixtures("executor")
+async def test_what_is_refused_because_it_was_stopped_was_cancelled(scheduler, runner):
+    runner.start_takes = 0.5
+    key = new_key()
+    scheduler.assign([key], process())
+    await eventually(lambda: runner.log == ["start"])
+    runner.works[key].refusal = Refused(Reason.ENGINE_ERROR, "it was removed")
+    scheduler.recall(key)
+    report = await eventually(lambda: scheduler.final(key))
+    assert (report.state, report.reason) == (RunState.CANCELLED, Reason.CANCELLED)
+
+
 async def test_heartbeats_say_what_is_taken(scheduler, runner, tmp_path):
     scheduler.heartbeat = scheduler.heartbeat / 50
     async with running(scheduler, tmp_path, runners={"process": runner}):

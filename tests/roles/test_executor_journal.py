@@ -105,6 +105,34 @@ async def test_a_journal_of_forgotten_attempts_is_rewritten_and_nothing_is_lost(
     assert reopened().entries == journal.entries
 
 
+async def test_a_disk_that_is_full_while_it_is_rewritten_ends_neither_the_journal_nor_its_rewriting(
+    journal, reopened, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(journal_module, "COMPACT_BYTES", 10_000)
+    real = journal_module._write_all
+
+    def full(file, data):
+        if file != journal._file:  # the fresh one
+            raise OSError(28, "No space left on device")
+        real(file, data)
+
+    async def grown():
+        for number in range(200):
+            journal.job((OTHER[0], number), Assignments(specs=[b"x" * 50]))
+            journal.forget([(OTHER[0], number)])
+        await journal.synced()
+
+    journal.job(KEY, Assignments(run_ids=KEY[0]))
+    monkeypatch.setattr(journal_module, "_write_all", full)
+    await grown()
+    monkeypatch.setattr(journal_module, "_write_all", real)
+    assert reopened().entries == journal.entries
+    await grown()
+    assert (tmp_path / "data" / "attempts.journal").stat().st_size < 1000
+    journal.started(KEY)
+    assert reopened().entries == journal.entries
+
+
 async def test_a_full_disk_costs_no_result(journal, reopened, monkeypatch, caplog):
     real, full = os.write, True
 

@@ -610,6 +610,23 @@ async def test_what_was_found_again_is_held(tmp_path):
     await work.discard()
 
 
+async def test_what_may_not_be_killed_does_not_keep_the_end_of_what_left_it_behind(runner, monkeypatch, caplog):
+    """As a child of sudo: it is not ours to end."""
+    job = shell("setsid sleep 600 & exit 4")
+    kill = os.kill
+
+    def refuses(_pid: int, _number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuses)
+    end, _ = await run(runner, job)
+    assert end.exit_code == 4
+    assert "may not be ended by us" in caplog.text
+    monkeypatch.undo()
+    for pid in below(job):
+        kill(pid, signal.SIGKILL)
+
+
 async def test_what_was_adopted_can_be_stopped(tmp_path):
     job = shell("trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done")
     await killed_executor(tmp_path / "runs", job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -59,6 +60,12 @@ async def test_managers_without_a_leader_do_not_make_a_start_fail_that_was_given
 async def test_a_service_whose_node_does_not_answer_is_killed_when_its_grace_is_over():
     managers = Managers(RUNNING)
     await asyncio.wait_for(work(managers).stop(grace=timedelta(0)), 10)
+    assert managers.removed == ["s"]
+
+
+async def test_a_service_that_waits_for_its_node_is_removed_when_it_is_stopped():
+    managers = Managers(replace(RUNNING, state="pending"))
+    await asyncio.wait_for(work(managers).stop(grace=timedelta(hours=1)), 10)
     assert managers.removed == ["s"]
 
 

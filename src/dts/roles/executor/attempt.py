@@ -189,7 +189,7 @@ class Attempt:
             return await life
         except Refused as refused:
             await self._leave_nothing()
-            return self._refused(refused)
+            return self._refused(refused) if self._cause is None else self._outcome(Ended(exit_code=None))
         except (_NoLease, _Unable):
             raise
         except Exception as error:  # a runner's bug must cost its own attempt, and no other
@@ -249,11 +249,15 @@ class Attempt:
             raise _NoLease
         self.phase, self.started = Phase.STARTED, now
         self._tools.journal.started(self.assigned.key)
+        self._watching = True  # a service may wait for its node for minutes
         try:
             await work.start()
         except Refused:
             self.started = None
             raise
+        finally:
+            self._watching = False
+            await self._dismiss_stopper()
         self.started = await self._began(work, now, unless_told=self._tools.monotonic())
         # An engine may take seconds: who takes over must not tell when it was asked.
         self._tools.journal.started(self.assigned.key, ago=self._tools.monotonic() - self.started)

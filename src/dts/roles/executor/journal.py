@@ -170,7 +170,8 @@ class Journal:
         if self._size < COMPACT_BYTES or sum(map(len, self._snapshot())) > self._size // 4:
             return
         # The old file stays until the new one is on the disk; whoever reads both in order reads the same.
-        self._path.replace(self._old)
+        if self._path.exists():  # else the disk was full at this point, and the old file is the one that is written to
+            self._path.replace(self._old)
         self._rewrite()
         await asyncio.to_thread(os.fdatasync, self._file)
         self._old.unlink(missing_ok=True)

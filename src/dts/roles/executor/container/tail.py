@@ -24,6 +24,9 @@ LONGEST_PAUSE = 3.0
 IDLE_SECONDS = 3.0
 """A stream that is silent so long after the container's end is asked anew: some engines forget to end it."""
 
+REST_SECONDS = 30.0
+"""A rest of which nothing comes for so long counts as lost: an engine hangs, or a node whose managers ask for it."""
+
 LAST_TRIES = 5
 """How often the rest is asked for before it counts as lost."""
 
@@ -115,26 +118,40 @@ class Tail:
     async def finish(self, follower: asyncio.Task[None]) -> None:
         """Hands on the rest of a container that has ended; what the engine cannot give any more is lost."""
         self._over.set()
-        while not follower.done():
-            reads = self._reads
-            await asyncio.wait([follower], timeout=self._idle)
-            if not follower.done() and reads == self._reads and not self._emitting:
-                follower.cancel()
-                await asyncio.wait([follower])
-        if not follower.cancelled():
+        if await self._until_silent(follower, self._idle):
             follower.result()
         await self._take_rest()
+
+    async def _until_silent(self, reading: asyncio.Task[None], seconds: float) -> bool:
+        """Waits while something comes or is being handed on, and ends what falls silent; whether it came to its end."""
+        while not reading.done():
+            reads = self._reads
+            await asyncio.wait([reading], timeout=seconds)
+            if not reading.done() and reads == self._reads and not self._emitting:
+                reading.cancel()
+                await asyncio.wait([reading])
+        return not reading.cancelled()
 
     async def _take_rest(self) -> None:
         for attempt in range(LAST_TRIES):
             try:
-                return await self._read(follow=False)
+                return await self._read_rest()
             except NotFound:
                 return None
             except DtsError as error:
                 log.warning("the rest of the log of %s cannot be read: %s", self._container[:12], error)
             await asyncio.sleep(FIRST_PAUSE * 2**attempt)
         return None
+
+    async def _read_rest(self) -> None:
+        reading = asyncio.create_task(self._read(follow=False))
+        try:
+            if await self._until_silent(reading, REST_SECONDS):
+                reading.result()
+            else:
+                log.warning("the rest of the log of %s does not come: it is lost", self._container[:12])
+        finally:
+            reading.cancel()
 
     async def _paused(self, seconds: float) -> None:
         waiting = asyncio.ensure_future(self._over.wait())

@@ -164,6 +164,9 @@ class OneshotWork:
         """
         self._stopped = True
         try:
+            task = await self._task()
+            if task is None or task.waiting:
+                return await self.kill()
             await self._suit_nobody()
             async with asyncio.timeout(grace.total_seconds() + self._margin):
                 await self._gone()

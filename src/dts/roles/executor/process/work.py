@@ -192,12 +192,19 @@ class ProcessWork:
             members = await self._members()
             if not members:
                 return
+            if self._are_beyond_us(members):
+                log.warning("processes of run %s may not be ended by us: %s", self._place.run_id, _pids(members))
+                return
             if times == SPARE_THE_SHIM_FOR:
                 log.warning("processes of run %s resist being killed: %s", self._place.run_id, _pids(members))
             for member in members:
                 self._kill(member, times)
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, LONGEST_KILL_PAUSE)
+
+    def _are_beyond_us(self, members: list[Stat]) -> bool:
+        """Whether all that is left is somebody else's, as what sudo started: the work itself is over."""
+        return not any(self._is_shim(member) or _send(member.pid, 0) for member in members)
 
     def _kill(self, member: Stat, times: int) -> None:
         """The supervisor ends by itself when nothing is below it any more, unless it was halted."""
@@ -292,6 +299,12 @@ def _runs(shim: Shim) -> bool:
     return stat is not None and stat.started == shim.started and not stat.gone
 
 
-def _send(pid: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):
+def _send(pid: int, number: int) -> bool:
+    """Whether it may be sent."""
+    try:
         os.kill(pid, number)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return True
