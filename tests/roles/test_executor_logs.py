@@ -8,7 +8,7 @@ import pytest
 
 from dts.pb.dts.v1 import LogStream, Node, RunState
 from dts.roles.executor import shipping
-from dts.roles.executor.attempt_log import CHUNK_BYTES, HEAD_BYTES, TAIL_BYTES, StreamLog
+from dts.roles.executor.attempt_log import CHUNK_BYTES, HEAD_BYTES, TAIL_BYTES, AttemptLog, StreamLog
 from dts.roles.executor.journal import open_journal
 from dts.roles.executor.shipping import Shipper
 from support.executors import LogShelf, ScriptedRunner, process, running
@@ -95,6 +95,55 @@ def test_after_a_restart_the_same_pieces_are_cut_and_none_before_them():
     found = pieces(again)
     assert found[0] == piece
     assert b"".join(piece.content for piece in found) == data[100:]
+
+
+def test_a_head_that_is_stopped_while_it_is_read_again_repeats_nothing():
+    """The other stream of the attempt may be further on when the store is crowded."""
+    first, data = StreamLog(OUT), pattern(9000)
+    first.add(data[:1000])
+    first.take()
+    first.add(data[1000:5000])
+    piece = first.take()
+    again = StreamLog(OUT, (piece.offset, piece.end))
+    again.add(data[:500])
+    again.stop_head()
+    again.add(data[500:])
+    again.finish()
+    found = pieces(again)
+    assert found[0] == piece
+    assert b"".join(piece.content for piece in found) == data[1000:]
+
+
+def test_after_a_restart_a_head_ends_where_it_was_stopped():
+    """Else the pieces of what came after it, which may be stored, would be cut in other places."""
+    data = pattern(CHUNK_BYTES * 2 + 500)
+    first = AttemptLog()
+    first.streams[OUT].add(data[:1000])
+    stopped = first.stop_heads()
+    first.streams[OUT].add(data[1000:])
+    first.finish()
+    found = pieces(first)
+    sent = {OUT: (found[1].offset, found[-1].end), **stopped}
+    again = AttemptLog(sent)
+    assert again.stop_heads() == {}
+    again.streams[OUT].add(data)
+    again.finish()
+    assert pieces(again) == found[1:]
+
+
+async def test_where_heads_were_stopped_is_in_the_journal(tmp_path, monkeypatch):
+    monkeypatch.setattr(shipping, "ROOM_BYTES", 10)
+    monkeypatch.setattr(shipping, "PATIENCE_SECONDS", 0)
+    key = (uuid4().bytes, 1)
+    journal = open_journal(tmp_path, lambda: datetime.now(UTC))
+    journal.started(key)
+    source = Shipper(LogShelf(), journal, now=lambda: datetime.now(UTC), rand=lambda: 0.5).source(
+        key, datetime.now(UTC)
+    )
+    await source.emit(OUT, b"x" * 100)
+    assert AttemptLog(journal.entries[key].sent).stop_heads() == {}
+    assert (100, 100) in journal.entries[key].sent.values()
+    await journal.close()
 
 
 @pytest.fixture

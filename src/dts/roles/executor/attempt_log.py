@@ -37,14 +37,16 @@ class StreamLog:
         stream: which.
         sent: the last range that an earlier process sent or was about to send. What is before it is not sent again,
             and it is cut at the same place, so that the store knows the pieces.
+        stopped: where an earlier process had to end the head; None if it had not.
     """
 
-    def __init__(self, stream: LogStream, sent: tuple[int, int] = (0, 0)) -> None:
+    def __init__(self, stream: LogStream, sent: tuple[int, int] = (0, 0), stopped: int | None = None) -> None:
         self.seen = 0
         """Bytes that were printed."""
         self._stream = stream
         self._start, self._boundary = sent
-        self._head_end = max(HEAD_BYTES, self._start)
+        self._stopped = stopped is not None
+        self._head_end = max(HEAD_BYTES if stopped is None else stopped, self._start)
         self._head = bytearray()
         self._next = self._start
         """Offset of the first byte of the head that is not taken."""
@@ -68,9 +70,19 @@ class StreamLog:
             if len(self._tail) > 2 * TAIL_BYTES:
                 self._trim()
 
-    def stop_head(self) -> None:
-        """Nothing can be sent for now: what comes from here on counts as the end of the stream."""
-        self._head_end = min(self._head_end, self.seen)
+    def stop_head(self) -> int | None:
+        """Nothing can be sent for now: what comes from here on counts as the end of the stream.
+
+        Not before what an earlier process has sent: that would be cut anew.
+
+        Returns:
+            Where the head ends; None if it was stopped before, or has come to its own end.
+        """
+        end = max(self.seen, self._boundary)
+        if self._stopped or end >= self._head_end:
+            return None
+        self._stopped, self._head_end = True, end
+        return end
 
     def finish(self) -> None:
         """Nothing more will come: the tail may be sent."""
@@ -111,13 +123,22 @@ class StreamLog:
         del self._tail[:surplus]
 
 
+STOPPED = 128
+"""With it added, the number of a stream stands for where its head was stopped."""
+
+
 class AttemptLog:
-    """Both streams of an attempt."""
+    """Both streams of an attempt.
+
+    Args:
+        sent: by the number of a stream, what an earlier process sent of it last; and see STOPPED.
+    """
 
     def __init__(self, sent: Mapping[int, tuple[int, int]] | None = None) -> None:
         ranges = sent or {}
         self.streams = {
-            stream: StreamLog(stream, ranges.get(stream, (0, 0))) for stream in (LogStream.STDOUT, LogStream.STDERR)
+            stream: StreamLog(stream, ranges.get(stream, (0, 0)), ranges.get(stream + STOPPED, (None,))[0])
+            for stream in (LogStream.STDOUT, LogStream.STDERR)
         }
 
     @property
@@ -142,7 +163,7 @@ class AttemptLog:
         for stream in self.streams.values():
             stream.finish()
 
-    def stop_heads(self) -> None:
-        """See StreamLog."""
-        for stream in self.streams.values():
-            stream.stop_head()
+    def stop_heads(self) -> dict[int, tuple[int, int]]:
+        """See StreamLog. Answers with what the next process must know, to be merged with `sent`."""
+        ends = {stream: one.stop_head() for stream, one in self.streams.items()}
+        return {stream + STOPPED: (end, end) for stream, end in ends.items() if end is not None}

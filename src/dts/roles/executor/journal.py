@@ -21,7 +21,7 @@ from pathlib import Path
 
 from dts.domain.errors import FailedPrecondition
 from dts.domain.ids import to_micros
-from dts.pb.dts.v1 import Assignments, LogStream, Reports
+from dts.pb.dts.v1 import Assignments, Reports
 from dts.roles.executor.keys import Key
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Entry:
 
     job: one row of Assignments. result: one row of Reports, with times that count back from its sent_at by the
     database's clock, and from result_at by the machine's.
-    sent: by stream, the last range of the log that was sent, or was about to be.
+    sent: by stream, the last range of the log that was sent, or was about to be; see AttemptLog.
     """
 
     job: bytes = b""
@@ -115,7 +115,7 @@ class Journal:
             self._append(_Record.FORGOTTEN, key)
         return known
 
-    def logs(self, key: Key, stream: LogStream, start: int, end: int) -> None:
+    def logs(self, key: Key, stream: int, start: int, end: int) -> None:
         """A range of the log is about to be sent: after a restart the same pieces are sent again, not others."""
         if key in self.entries:
             self._append(_Record.LOGS, key, _SENT.pack(stream, start, end))

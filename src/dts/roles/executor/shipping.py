@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -93,7 +93,7 @@ class LogSource:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self._shipper.room()
         except TimeoutError:
-            self.log.stop_heads()
+            self._shipper.stopped(self.key, self.log.stop_heads())
 
 
 class Shipper:
@@ -145,6 +145,11 @@ class Shipper:
                 self._drop_finished()
         if urgent or self._pending >= GATHER_BYTES:
             self._urgent.set()
+
+    def stopped(self, key: Key, heads: Mapping[int, tuple[int, int]]) -> None:
+        """A source could not wait any longer: a later process must cut its log in the same places."""
+        for stream, (start, end) in heads.items():
+            self._journal.logs(key, stream, start, end)
 
     async def run(self) -> None:
         """Sends until cancelled."""
