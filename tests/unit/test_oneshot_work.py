@@ -13,7 +13,7 @@ from dts.docker.swarm import Swarm, SwarmTask
 from dts.docker.values import Membership
 from dts.domain.errors import Unavailable
 from dts.roles.executor.oneshot.runner import OneshotRunner
-from dts.roles.executor.oneshot.work import OneshotWork
+from dts.roles.executor.oneshot.work import NOBODY, OneshotWork
 
 RUNNING = SwarmTask(
     id="t", state="running", message="", node_id="n", container="c", exit_code=None, created_at="2026-01-01T00:00:00Z"
@@ -60,6 +60,24 @@ async def test_managers_without_a_leader_do_not_make_a_start_fail_that_was_given
 async def test_a_service_whose_node_does_not_answer_is_killed_when_its_grace_is_over():
     managers = Managers(RUNNING)
     await asyncio.wait_for(work(managers).stop(grace=timedelta(0)), 10)
+    assert managers.removed == ["s"]
+
+
+async def test_a_service_that_is_killed_is_over_only_when_its_container_is():
+    """The Swarm gives what it removes its grace, too, and forgets it at once: the next run would begin beside it."""
+    managers = Managers(RUNNING, RUNNING, RUNNING, replace(RUNNING, state="shutdown", exit_code=143))
+    managers.spec["TaskTemplate"] = {"ContainerSpec": {"StopGracePeriod": 3_600_000_000_000}}
+    killed = work(managers)
+    await asyncio.wait_for(killed.kill(), 10)
+    assert managers.removed == []
+    assert len(managers.answers) == 1
+    assert managers.spec["TaskTemplate"]["Placement"]["Constraints"] == [NOBODY]
+
+
+async def test_a_service_that_is_killed_on_a_node_that_does_not_answer_is_removed_after_its_grace():
+    managers = Managers(RUNNING)
+    managers.spec["TaskTemplate"] = {"ContainerSpec": {"StopGracePeriod": 1_000_000}}
+    await asyncio.wait_for(work(managers).kill(), 10)
     assert managers.removed == ["s"]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 
-from dts.docker.swarm import Swarm, SwarmTask
+from dts.docker.swarm import Swarm, SwarmService, SwarmTask
 from dts.domain.errors import DtsError, FailedPrecondition, NotFound
 from dts.pb.dts.v1 import Reason
 from dts.roles.executor.container.tail import Tail
@@ -25,6 +25,9 @@ DISCARD_TRIES = 3
 RETRY_SECONDS = 0.5
 NOBODY = "node.id==stopped"
 """A constraint that no node meets."""
+
+SWARMS_GRACE = timedelta(seconds=10)
+"""Where a definition says none."""
 
 GONE_MARGIN_SECONDS = 20.0
 """How much longer than the grace the managers may take to see that a container is gone."""
@@ -166,7 +169,7 @@ class OneshotWork:
         try:
             task = await self._task()
             if task is None or task.waiting:
-                return await self.kill()
+                return await self._swarm.remove(self._service)
             await self._suit_nobody()
             async with asyncio.timeout(grace.total_seconds() + self._margin):
                 await self._gone()
@@ -174,7 +177,8 @@ class OneshotWork:
             pass
         except TimeoutError:
             # Its node does not answer: the Swarm would go on for a day to say that it runs there.
-            await self.kill()
+            with suppress(NotFound):
+                await self._swarm.remove(self._service)
 
     async def _gone(self) -> None:
         while True:
@@ -196,14 +200,16 @@ class OneshotWork:
                 return await self._swarm.update(service, spec)
 
     async def kill(self) -> None:
-        """Removes it; its node kills what is left.
+        """As `stop`, with the grace of its definition: the Swarm gives the same to what it removes.
+
+        But that it would forget at once, and nobody would hear when its container has ended.
 
         Raises:
             DtsError: the managers do not answer.
         """
         self._stopped = True
         with suppress(NotFound):
-            await self._swarm.remove(self._service)
+            await self.stop(grace=_grace_of(await self._swarm.service(self._service)))
 
     async def discard(self) -> None:
         """Removes the service; what cannot be removed now is removed later."""
@@ -226,6 +232,12 @@ class OneshotWork:
         """The first task it ever had: whatever the Swarm might start after it does not count."""
         tasks = await self._swarm.tasks(self._service)
         return tasks[0] if tasks else None
+
+
+def _grace_of(service: SwarmService) -> timedelta:
+    container = service.spec["TaskTemplate"].get("ContainerSpec") or {}
+    nanoseconds = container.get("StopGracePeriod")
+    return SWARMS_GRACE if nanoseconds is None else timedelta(microseconds=nanoseconds // 1000)
 
 
 def _why_not(task: SwarmTask) -> tuple[Reason, str]:
