@@ -5,6 +5,7 @@ It would be what blocks the elder at its instant, and be named in the ledger as 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -12,6 +13,8 @@ import asyncpg
 import pytest
 
 from dts.pb.dts.v1 import Overlap, RequestedRun, RequestRunsRequest, RunState, Trigger
+from dts.store.claims import ClaimStore
+from dts.store.definitions import Definitions
 from support.ledger import NOOP, Ledger, every
 
 
@@ -132,3 +135,30 @@ async def test_an_elder_does_not_stop_a_younger_run_that_began_before_it_could(l
     assert await ledger.claim(now=now + timedelta(seconds=1.2)) == [(elder, 1)]
     rows = await ledger.pool.fetch("SELECT id FROM run WHERE id = $1 AND state = 'pending'", younger)
     assert len(rows) == 1
+
+
+class Interrupted(Definitions):
+    """Something happens in the midst of a claim: once it has its candidates, and before it has decided."""
+
+    def __init__(self, happens):
+        super().__init__()
+        self._happens = happens
+
+    async def get(self, connection, wanted):
+        await self._happens()
+        return await super().get(connection, wanted)
+
+
+async def test_an_elder_whose_turn_comes_in_the_midst_of_a_claim_is_not_overtaken(ledger):
+    line = await ledger.task("line", overlap=Overlap.QUEUE_ALL)
+    await ledger.trigger(line)
+    held = await ledger.claim()
+    second = await ledger.trigger(line)
+    assert await ledger.claim() == []
+    third = await ledger.trigger(line)
+    claims = ClaimStore(ledger.pool, Interrupted(lambda: ledger.report(held)), ledger.store.wakeups)
+    undisturbed, ledger.store = ledger.store, replace(ledger.store, claims=claims)
+    assert await ledger.claim() == []
+    ledger.store = undisturbed
+    assert await ledger.claim() == [(second, 1)]
+    assert (await ledger.run(third)).state is RunState.PENDING

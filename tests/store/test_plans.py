@@ -76,7 +76,7 @@ PLANS: list[tuple[str, str, set[str]]] = [
     ("claim_candidates", "true, '2 seconds', 500, now(), '{a,b}'", BIG),
     ("claim_candidates", "false, '2 seconds', 500, now(), '{a,b}'", BIG),
     ("next_claim", "now()", BIG),
-    ("holders", TASKS, BIG),
+    ("standing", f"{TASKS}, {RUNS}, {RUNS}, {TASKS}, ARRAY[''], ARRAY[now()], now()", BIG),
     ("queues", TASKS, BIG),
     ("group_slots", "ARRAY['g']", BIG),
     ("previous_successes", TASKS, BIG),
@@ -162,6 +162,9 @@ DELETE FROM run
 """
 
 
+STANDING = f"{', '.join(['ARRAY[gen_random_uuid()]'] * 4)}, ARRAY[''], ARRAY[now()], now()"
+
+
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 @pytest.mark.parametrize("before", ["never a run", "a burst of runs"])
 async def test_elders_are_found_by_their_task_whatever_the_planner_knew(database, before, mode):
@@ -171,7 +174,7 @@ async def test_elders_are_found_by_their_task_whatever_the_planner_knew(database
             await connection.execute(BURST)
             await connection.execute("VACUUM ANALYZE run")
         await connection.execute(f"SET plan_cache_mode = {mode}")
-        plan = await _plan(connection, "claim", sql("claim_candidates"), "true, '2 seconds', 500, now(), '{a,b}'")
+        plan = await _plan(connection, "standing", sql("standing"), STANDING)
         (elders,) = (node for node in _nodes(plan) if node.get("Alias") == "elder")
         assert [node["Index Name"] for node in _nodes(elders) if "Index Name" in node] == ["run_task"]
 

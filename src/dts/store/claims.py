@@ -76,8 +76,9 @@ class ClaimStore:
             return ClaimResponse(next_in=_positive(await connection.fetchval(sql("next_claim"), request.now)))
         now: datetime = rows[0]["now"]
         known = await self._definitions.get(connection, [(row["task_id"], row["task_version"]) for row in rows])
-        candidates = [_candidate(row, known) for row in rows]
-        situation = await _situation(connection, request, candidates, rooms, now)
+        holders, elders = await _standing(connection, rows, now + (request.lead or timedelta(0)))
+        candidates = [_candidate(row, known, elders.get(row["id"])) for row in rows]
+        situation = await _situation(connection, request, candidates, holders, rooms, now)
         await _find_targets(connection, candidates, [*situation.here.nodes, *situation.elsewhere.nodes])
         verdicts = decide(candidates, situation)
         moved.extend([*verdicts.leave, *verdicts.fan_out])
@@ -143,11 +144,14 @@ async def _lock(connection: Connection, request: ClaimRequest, rooms: Sequence[R
 
 
 async def _situation(
-    connection: Connection, request: ClaimRequest, candidates: Sequence[Candidate], rooms: list[Room], now: datetime
+    connection: Connection,
+    request: ClaimRequest,
+    candidates: Sequence[Candidate],
+    holders: dict[Place, list[Holder]],
+    rooms: list[Room],
+    now: datetime,
 ) -> Situation:
-    serial = {c.task_id for c in candidates if c.serial and c.locked}
     groups = {c.policies.group for c in candidates if c.policies.group and c.locked}
-    holders = await _holders(connection, serial)
     return Situation(
         now=now,
         lead=request.lead or timedelta(0),
@@ -176,7 +180,9 @@ async def _nodes_elsewhere(connection: Connection, offers: Iterable[NodeOffer]) 
     return [node for node in nodes if node.state is NodeState.READY]
 
 
-def _candidate(row: asyncpg.Record, known: dict[tuple[UUID, int], Definition]) -> Candidate:
+def _candidate(
+    row: asyncpg.Record, known: dict[tuple[UUID, int], Definition], elder_claim_at: datetime | None
+) -> Candidate:
     definition = known[(row["task_id"], row["task_version"])]
     return Candidate(
         run_id=row["id"],
@@ -194,7 +200,7 @@ def _candidate(row: asyncpg.Record, known: dict[tuple[UUID, int], Definition]) -
         last_node=row["node_id"] or "",
         meant_for=row["meant_for"],
         pinned=row["pinned"],
-        elder_claim_at=row["elder_claim_at"],
+        elder_claim_at=elder_claim_at,
     )
 
 
@@ -222,14 +228,27 @@ async def _rooms(connection: Connection, offers: Iterable[NodeOffer]) -> list[Ro
     return rooms
 
 
-async def _holders(connection: Connection, tasks: Iterable[UUID]) -> dict[Place, list[Holder]]:
-    found: dict[Place, list[Holder]] = {}
-    wanted = list(tasks)
-    if wanted:
-        for row in await connection.fetch(sql("holders"), wanted):
+async def _standing(
+    connection: Connection, rows: Sequence[asyncpg.Record], at_hand: datetime
+) -> tuple[dict[Place, list[Holder]], dict[UUID, datetime]]:
+    """Who holds the places of tasks that are ours to decide on, and when elder runs can be claimed, by candidate."""
+    serial = [row for row in rows if row["serial"] and row["locked"]]
+    if not serial:
+        return {}, {}
+    in_line = [row for row in serial if row["slot"] is None]
+    found = await connection.fetch(
+        sql("standing"),
+        list({row["task_id"] for row in serial}),
+        [row["id"] for row in rows],
+        *([row[name] for row in in_line] for name in ("id", "task_id", "pinned", "scheduled_at")),
+        at_hand,
+    )
+    holders: dict[Place, list[Holder]] = {}
+    for row in found:
+        if row["slot"] is not None:
             holder = Holder(row["id"], row["slot"], STATE[row["state"]], row["recalled"])
-            found.setdefault((row["task_id"], row["pinned"]), []).append(holder)
-    return found
+            holders.setdefault((row["task_id"], row["pinned"]), []).append(holder)
+    return holders, {row["id"]: row["elder_claim_at"] for row in found if row["slot"] is None}
 
 
 async def _queues(connection: Connection, holders: Iterable[Place]) -> dict[Place, Queue]:

@@ -4,10 +4,6 @@
 -- What is meant for a node of another replica is left to that for a moment; what is for that node alone, for good.
 -- The materialised step keeps the limit: joined directly, a nested loop can lock more rows than it says.
 -- locked: nobody else decides on the task.
--- elder_claim_at: when an elder run of it, which is pending too and comes first, can be claimed by whoever looks then;
--- of the 20 eldest, or a long queue would be read for each of its runs.
--- Elders are found by their task. `coalesce` keeps the planner from the index of all that is due, which without fresh
--- statistics looks as good and is read from end to end for each candidate.
 WITH due AS MATERIALIZED (
     SELECT
         id, task_id, task_version, trigger, scheduled_at, not_before, start_by, overlap, slot, group_name, group_slot,
@@ -31,19 +27,7 @@ SELECT
     NOT serial OR (
         pg_try_advisory_xact_lock(hashtextextended(task_id::text, 0))
         AND (group_name IS NULL OR pg_try_advisory_xact_lock(hashtextextended(group_name, 1)))
-    ) AS locked,
-    CASE WHEN serial AND slot IS NULL THEN (
-        SELECT min(claim_at) FROM (
-            SELECT elder.claim_at FROM run elder
-            WHERE elder.task_id = due.task_id AND elder.pinned = due.pinned AND elder.scheduled_at < due.scheduled_at
-                AND elder.state = 'pending' AND elder.serial AND elder.slot IS NULL
-                AND coalesce(elder.claim_at, 'infinity') < 'infinity'
-                AND elder.not_before <= coalesce($4::timestamptz, now()) + $2::interval
-                AND elder.id NOT IN (SELECT id FROM due)
-            ORDER BY elder.scheduled_at
-            LIMIT 20
-        ) AS elders
-    ) END AS elder_claim_at
+    ) AS locked
 FROM due;
 
 -- name: next_claim (now)
@@ -55,10 +39,36 @@ SELECT min(claim_at) - coalesce($1::timestamptz, now()) FROM (
      WHERE state = 'pending' AND claim_at IS NOT NULL AND NOT weightless ORDER BY claim_at LIMIT 1)
 ) AS lanes;
 
--- name: holders (task_ids)
-SELECT task_id, pinned, id, slot, state::text, coalesce(recall <> 'withdraw', false) AS recalled
+-- name: standing (tasks, batch, ids, task_ids, pinned, scheduled_at, at_hand)
+-- Who holds places of tasks; and for candidates that are in line, when an elder run, which is pending too and comes first,
+-- can be claimed by whoever looks then. In one statement, after the tasks are locked: an elder whose turn comes meanwhile is
+-- seen as one or the other.
+-- Of the 20 eldest, or a long queue would be read for each of its runs. They are found by their task: `coalesce` keeps the
+-- planner from the index of all that is due, which without fresh statistics looks as good and is read from end to end for
+-- each candidate.
+WITH batch AS MATERIALIZED (
+    SELECT unnest($2::uuid[]) AS id
+)
+SELECT task_id, pinned, id, slot, state::text, coalesce(recall <> 'withdraw', false) AS recalled, assigned_at,
+    NULL::timestamptz AS elder_claim_at
 FROM run
 WHERE task_id = ANY($1::uuid[]) AND slot IS NOT NULL
+UNION ALL
+SELECT due.task_id, due.pinned, due.id, NULL, NULL, NULL, NULL, first.claim_at
+FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::timestamptz[]) AS due (id, task_id, pinned, scheduled_at)
+CROSS JOIN LATERAL (
+    SELECT min(claim_at) AS claim_at FROM (
+        SELECT elder.claim_at FROM run elder
+        WHERE elder.task_id = due.task_id AND elder.pinned = due.pinned AND elder.scheduled_at < due.scheduled_at
+            AND elder.state = 'pending' AND elder.serial AND elder.slot IS NULL
+            AND coalesce(elder.claim_at, 'infinity') < 'infinity'
+            AND elder.not_before <= $7::timestamptz
+            AND elder.id NOT IN (SELECT id FROM batch)
+        ORDER BY elder.scheduled_at
+        LIMIT 20
+    ) AS elders
+) AS first
+WHERE first.claim_at IS NOT NULL
 ORDER BY task_id, assigned_at;
 
 -- name: live_by_node (task_ids)
