@@ -58,6 +58,31 @@ async def reported(ledger: Ledger, key: Key, state: RunState, *, ago: int = 0, u
     return run
 
 
+async def test_what_seems_to_lie_before_its_instant_is_moved_and_keeps_its_length(ledger):
+    """The clocks of a node and of the database may disagree by more than a short run takes."""
+    run_id, attempt = await given(ledger)
+    now = await ledger.now()
+    # It was due a second ago; by the node's clock it began three seconds ago and took one quarter of one.
+    moved = "UPDATE run SET assigned_at = $2, not_before = $2 WHERE id = $1"
+    await ledger.pool.execute(moved, run_id, now - timedelta(seconds=1))
+    reports = Reports(
+        run_ids=pack_ids([run_id]),
+        attempts=pack("i", [attempt]),
+        states=pack("B", [int(RunState.SUCCEEDED)]),
+        reasons=pack("B", [int(Reason.OK)]),
+        exit_codes=pack("i", [0]),
+        started_ago=pack("q", [3_000_000]),
+        finished_ago=pack("q", [2_750_000]),
+        cpu_time=pack("q", [0]),
+        peak_memory=pack("q", [0]),
+        sent_at=now,
+    )
+    request = RecordRequest(node_id="alpha", incarnation=ledger.nodes["alpha"], reports=reports)
+    await ledger.store.results.record(request)
+    run = await ledger.run(run_id)
+    assert (run.started_at, run.finished_at) == (now - timedelta(seconds=1), now - timedelta(seconds=0.75))
+
+
 @pytest.mark.parametrize("number", [MOST, LEAST, 5000 * 365 * 86400 * 10**6])
 @pytest.mark.parametrize("state", [RunState.RUNNING, RunState.SUCCEEDED, RunState.FAILED])
 @pytest.mark.parametrize("retries", [0, 1])

@@ -3,7 +3,7 @@
 -- name: finish (node_id, incarnation, ids, attempts, states, reasons, messages, exit_codes, started_ago, finished_ago, cpu_time, peak_memory, details, sent_at)
 -- Moves runs that are over from the hot table to history. Only the holder of the current attempt can.
 -- Durations are microseconds before sent_at; negative means none. Nothing happened before the run was given to
--- its node, or before it was due: of some milliseconds two clocks may disagree.
+-- its node, or before it was due: of some milliseconds two clocks may disagree. What is moved keeps its length.
 -- `coalesce` keeps the planner from the index of the node, here and below: without fresh statistics it looks as good as
 -- the key, and then all that the node holds is read for each report.
 WITH report AS MATERIALIZED (
@@ -11,20 +11,30 @@ WITH report AS MATERIALIZED (
         $3::uuid[], $4::int[], $5::text[], $6::text[], $7::text[], $8::int[], $9::bigint[], $10::bigint[], $11::bigint[],
         $12::bigint[], $13::text[]
     ) AS r (id, attempt, state, reason, message, exit_code, started_ago, finished_ago, cpu_time, peak_memory, details)
-), ended AS (
+), reported AS (
     DELETE FROM run USING report r
     WHERE run.id = r.id AND run.attempt = r.attempt AND coalesce(run.node_id, '') = $1
         AND run.state IN ('assigned', 'running', 'unknown')
         AND EXISTS (SELECT FROM node WHERE node.id = $1 AND node.incarnation = $2::uuid)
     RETURNING run.id, run.task_id, run.task_version, run.trigger, run.scheduled_at, run.created_at, run.not_before,
         run.attempt, run.node_id, run.assigned_at, run.parameters, run.earlier_attempts, run.slot, run.pinned,
-        r.state, r.reason, r.message, r.exit_code, r.started_ago, r.cpu_time, r.peak_memory, r.details,
-        CASE WHEN r.finished_ago >= 0
+        r.state, r.reason, r.message, r.exit_code, r.started_ago, r.finished_ago, r.cpu_time, r.peak_memory, r.details,
+        greatest(run.assigned_at, run.not_before) AS earliest, least($14::timestamptz, now()) AS told_at
+), begun AS (
+    SELECT reported.*,
+        CASE WHEN started_ago >= 0 THEN greatest(told_at - started_ago * interval '1 microsecond', earliest) END
+            AS started_at
+    FROM reported
+), ended AS (
+    SELECT begun.*,
+        CASE WHEN finished_ago >= 0
             THEN greatest(
-                least($14::timestamptz, now()) - r.finished_ago * interval '1 microsecond', run.assigned_at,
-                run.not_before
+                told_at - finished_ago * interval '1 microsecond', earliest,
+                CASE WHEN started_ago >= 0
+                    THEN least(started_at + (started_ago - finished_ago) * interval '1 microsecond', now()) END
             )
             ELSE now() END AS finished_at
+    FROM begun
 ), kept AS (
     INSERT INTO run_history (
         id, task_id, task_version, trigger, scheduled_at, created_at, not_before, state, reason, message, attempt,
@@ -33,12 +43,7 @@ WITH report AS MATERIALIZED (
     )
     SELECT
         id, task_id, task_version, trigger, scheduled_at, created_at, not_before, state::run_state, reason, message,
-        attempt, node_id, assigned_at,
-        CASE WHEN started_ago >= 0
-            THEN greatest(
-                least($14::timestamptz, now()) - started_ago * interval '1 microsecond', assigned_at, not_before
-            ) END,
-        finished_at, exit_code,
+        attempt, node_id, assigned_at, started_at, finished_at, exit_code,
         CASE WHEN cpu_time > 0 THEN cpu_time * interval '1 microsecond' END,
         nullif(peak_memory, 0), details::jsonb, parameters, earlier_attempts
     FROM ended
