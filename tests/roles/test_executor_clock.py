@@ -112,6 +112,20 @@ def test_a_wrong_clock_of_the_machine_is_said_once_and_so_is_that_it_is_right_ag
     ]
 
 
+def test_a_clock_is_not_called_wrong_by_an_answer_that_tells_too_little(caplog):
+    """A first answer that was long on its way: what it tells of the clock is seconds off."""
+    clock, watch = DistantClock(), SkewWatch()
+    clock.heard(NOON, asked_at=90, heard_at=100)
+    watch.look(NOON, clock.at(100), error=clock.error)
+    assert not watch.wrong
+    watch.look(NOON + 60 * SECOND, clock.at(100), error=clock.error)
+    assert watch.wrong
+    clock.heard(NOON + SECOND, asked_at=101, heard_at=101)
+    watch.look(NOON + SECOND, clock.at(101), error=clock.error)
+    assert not watch.wrong
+    assert len(caplog.messages) == 1
+
+
 # -- what is dated by it
 
 EPOCH = time.monotonic()

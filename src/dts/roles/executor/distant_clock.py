@@ -42,6 +42,11 @@ class DistantClock:
         self._most = most if was_set else min(most, known_most)
         self._as_of = heard_at
 
+    @property
+    def error(self) -> timedelta:
+        """How far `at` may be off; without meaning while nothing was heard."""
+        return timedelta(seconds=(self._most - self._least) / 2) if self._origin is not None else timedelta(0)
+
     def at(self, monotonic: float) -> datetime | None:
         """What it shows, most likely; None while nothing was heard."""
         if self._origin is None:
@@ -64,12 +69,18 @@ class SkewWatch:
     def __init__(self) -> None:
         self.wrong = False
 
-    def look(self, wall: datetime, told: datetime | None) -> None:
-        """wall: what the machine's clock shows. told: what the database's shows at the same time; None if unknown."""
+    def look(self, wall: datetime, told: datetime | None, *, error: timedelta = timedelta(0)) -> None:
+        """Compares.
+
+        Args:
+            wall: what the machine's clock shows.
+            told: what the database's shows at the same time; None if unknown.
+            error: how far that may be off.
+        """
         if told is None:
             return
         off = wall - told
-        wrong = abs(off) > SKEW
+        wrong = abs(off) > SKEW + error
         if wrong and not self.wrong:
             way = "ahead of" if off > timedelta(0) else "behind"
             log.warning("the clock of this machine is %.1f s %s the database's", abs(off.total_seconds()), way)

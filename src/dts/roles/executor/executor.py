@@ -288,7 +288,8 @@ class Executor:
 
     def renewed(self) -> None:
         """The lease lasts longer."""
-        self._skew.look(self._now(), self._tools.clock.at(self._tools.monotonic()))
+        clock = self._tools.clock
+        self._skew.look(self._now(), clock.at(self._tools.monotonic()), error=clock.error)
         self._tools.timetable.at(self._tools.lease.until, self._watch_lease)
 
     def assigned(self, assignments: Assignments) -> None:
