@@ -63,7 +63,7 @@ async def backfilled(
     query = ListRunsRequest(task=task, since=since, until=request.until)
     with progress("backfilling", total=made.ticks) as shown:
         while left := await _states(client, query, LIVE, made_at, patience):
-            shown.reached(made.ticks - len(left))
+            shown.reached(max(0, made.ticks - len(left)))
             await asyncio.sleep(ASK_AGAIN_SECONDS)
     ended = await _states(client, query, FINAL, made_at, patience)
     succeeded = ended.count(RunState.SUCCEEDED)

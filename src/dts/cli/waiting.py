@@ -18,7 +18,7 @@ async def followed(client: Client, run: str, patience: Patience, *, follow: bool
     first = await _over(client, run, patience, follow=follow)
     ended = [first]
     for other in await _elsewhere(client, first, patience):
-        say(f"run {other.id} on {other.node}")
+        say(f"run {other.id}" + (f" on {other.node}" if other.node else ""))
         ended.append(await _over(client, other.id, patience, follow=follow))
     return ended
 
