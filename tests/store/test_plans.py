@@ -84,7 +84,7 @@ PLANS: list[tuple[str, str, set[str]]] = [
     ("lock_attempts", f"'n1', gen_random_uuid(), {RUNS}, ARRAY[1]", BIG),
     ("last_successes", "200", BIG - {"task", "task_cursor"}),
     ("mark_running", f"'n1', gen_random_uuid(), {RUNS}, ARRAY[1], ARRAY[1], now()", BIG),
-    ("adopt_runs", f"{RUNS}, ARRAY[1]", BIG),
+    ("adopt_runs", f"{RUNS}, ARRAY[1], now()", BIG),
     ("runs_on_node", "'n1'", BIG - {"task"}),
     ("recalls_of", "ARRAY['n1', 'n2']", BIG),
     ("silence_nodes", "now()", BIG),
