@@ -119,7 +119,7 @@ def test_each_error_has_its_exit_code_and_is_told_in_lines(capsys, error, code):
     [
         (errors.Unavailable("gone"), "", "`dts dev` starts one here"),
         (errors.Unavailable("gone"), "manager-1:7461", "is it running there? DTS_SERVER says where"),
-        (errors.Unavailable("slow", code="token.lookup"), "manager-1:7461", "`dts status` says which part"),
+        (errors.Unavailable("slow", code="token.lookup"), "manager-1:7461", "does not reach the role database"),
         (errors.Unavailable("no", code="database.refuses"), "", "DTS_DSN_PASSWORD_FILE"),
         (errors.AlreadyExists("twice", code="task.exists"), "", "`dts task set`"),
     ],

@@ -55,6 +55,7 @@ _BY_CODE = {
     "connection.lost": _HERE,
     "database.unreachable": "is it running? the role database and `dts db` find it by DTS_DSN",
     "database.refuses": "the role database and `dts db` have user and password from DTS_DSN and DTS_DSN_PASSWORD_FILE",
+    "token.lookup": "the gateway does not reach the role database: while they start, try again in some seconds",
     "task.exists": "take another name, or change that one with `dts task set` or `dts apply`",
 }
 """What to do, where the code of an error says more than its kind."""
