@@ -120,6 +120,7 @@ async def test_a_redirection_is_an_answer_like_any_other():
     async with server(answer) as (url, seen):
         ended, printed = await run(job(url=url))
     assert ended.exit_code == 22
+    assert ended.why.startswith("the answer was ")
     assert b"302" in printed[LogStream.STDERR]
     assert len(seen.requests) == 1
 
@@ -157,6 +158,7 @@ async def test_nobody_there_and_no_such_name_have_the_codes_of_curl(unused_tcp_p
     assert b"cannot be reached" in printed[LogStream.STDERR]
     unknown, printed = await run(job(url="http://no-such-host.invalid/"))
     assert unknown.exit_code == 6
+    assert "cannot be resolved" in unknown.why
     assert b"cannot be resolved" in printed[LogStream.STDERR]
 
 

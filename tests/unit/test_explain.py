@@ -268,3 +268,15 @@ def test_a_run_that_its_node_still_prepares_is_told_as_that():
 
 def test_every_reason_has_a_sentence():
     assert set(SENTENCE) == set(Reason) - {Reason.UNSPECIFIED, Reason.DEPENDENCY_FAILED}
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("it ended with exit code 6", "its command ended with exit code 6"),
+        ("it ended with exit code 6: the name is not known", "it ended with exit code 6: the name is not known"),
+    ],
+)
+def test_what_is_known_beside_an_exit_code_is_told_once(message, told):
+    run = row(RunState.FAILED, Reason.EXIT_CODE, message=message, exit_code=6)
+    assert explain(facts(run)).message == told

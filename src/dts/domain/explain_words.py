@@ -165,6 +165,6 @@ def final_sentence(run: Run) -> str:
         base = f"its command ended with exit code {run.exit_code}"
     if run.message.removeprefix("it ") in base:
         return base
-    if base in run.message or run.reason in SAID_BY_MESSAGE:
+    if base in run.message or run.reason in SAID_BY_MESSAGE or f"exit code {run.exit_code}: " in run.message:
         return run.message
     return f"{base}: {run.message}"

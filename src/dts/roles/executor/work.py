@@ -53,6 +53,7 @@ class Ended:
     cpu_time: of the work and everything below it, as far as known.
     peak_memory: bytes; 0 if not known.
     ago: how long before `wait` returned: while the executor was away or frozen, or its log was handed on.
+    why: what else is known of a failure, beside its exit code.
     """
 
     exit_code: int | None
@@ -60,6 +61,7 @@ class Ended:
     cpu_time: timedelta = timedelta(0)
     peak_memory: int = 0
     ago: timedelta = timedelta(0)
+    why: str = ""
 
     def told_after(self, seconds: float) -> Ended:
         """The same, told so much later."""

@@ -132,7 +132,7 @@ class HttpWork:
         stopped = asyncio.create_task(self._over.wait())
         try:
             await asyncio.wait([sending, stopped], return_when=asyncio.FIRST_COMPLETED)
-            return Ended(sending.result() if sending.done() else None)
+            return sending.result() if sending.done() else Ended(None)
         finally:
             stopped.cancel()
             sending.cancel()
@@ -149,14 +149,14 @@ class HttpWork:
     async def discard(self) -> None:
         """Nothing is left of it."""
 
-    async def _sent(self, emit: Emit) -> int:
+    async def _sent(self, emit: Emit) -> Ended:
         try:
             return await self._answered(emit)
         except RequestFailed as failed:
             await emit(LogStream.STDERR, f"{failed.message}\n".encode())
-            return failed.code
+            return Ended(failed.code, why=failed.message)
 
-    async def _answered(self, emit: Emit) -> int:
+    async def _answered(self, emit: Emit) -> Ended:
         if isinstance(self._addresses, RequestFailed):
             raise self._addresses
         asked = self._monotonic()
@@ -166,7 +166,9 @@ class HttpWork:
             await emit(LogStream.STDERR, words.encode(errors="replace"))
             async for piece in pieces(response):
                 await emit(LogStream.STDOUT, piece)
-            return 0 if response.status in self._expect else STATUS
+            if response.status in self._expect:
+                return Ended(0)
+            return Ended(STATUS, why=f"the answer was {response.status} {response.reason}")
 
 
 def _request(kind: HttpKind, values: dict[str, Value]) -> Request:
