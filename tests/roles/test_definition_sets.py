@@ -18,6 +18,8 @@ from dts.pb.dts.v1 import (
     Cron,
     DateRange,
     DeleteTaskRequest,
+    FindNodesRequest,
+    FindNodesResponse,
     FindTasksRequest,
     FindTasksResponse,
     Interval,
@@ -187,6 +189,9 @@ class Interrupted:
 
     async def save_tasks(self, message: SaveTasksRequest) -> SaveTasksResponse:
         return await self._store.save_tasks(message)
+
+    async def find_nodes(self, message: FindNodesRequest) -> FindNodesResponse:
+        return await self._store.find_nodes(message)
 
 
 MEANWHILE = {

@@ -58,6 +58,7 @@ async def test_work_runs_is_reported_and_tidied_up(executor, scheduler, runner):
         ({"code": 3}, Reason.EXIT_CODE, 3),
         ({"code": 137, "oom": True}, Reason.OOM_KILLED, 137),
         ({"code": None}, Reason.NODE_LOST, -1),
+        ({"code": 22, "why": "the answer was 400 Ung\udcfcltig"}, Reason.EXIT_CODE, 22),  # as a server said it
     ],
 )
 async def test_work_that_ends_badly_fails_and_says_how(scheduler, runner, end, reason, code):

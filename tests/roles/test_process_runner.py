@@ -605,6 +605,7 @@ async def test_what_was_found_again_is_held(tmp_path):
     runner = make_runner(tmp_path / "runs")
     work = (await runner.find([job]))[job.key]
     assert await runner.find([]) == {}
+    assert set(await runner.find([job])) == {job.key}  # as after a look that failed halfway
     assert int(work.handle) in below(job)
     await work.kill()
     await work.discard()

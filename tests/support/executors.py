@@ -73,10 +73,10 @@ class ScriptedWork:
         self._obeys = obeys
         self._ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
 
-    def end(self, code: int | None = 0, *, oom: bool = False, cpu: float = 0, memory: int = 0) -> None:
+    def end(self, code: int | None = 0, *, oom: bool = False, cpu: float = 0, memory: int = 0, why: str = "") -> None:
         """Ends it."""
         if not self._ended.done():
-            self._ended.set_result(Ended(code, oom, timedelta(seconds=cpu), memory))
+            self._ended.set_result(Ended(code, oom, timedelta(seconds=cpu), memory, why=why))
 
     async def start(self) -> None:
         """Starts, or refuses."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dts.cli.patience import QUIET_SECONDS, Patience, asked, requested, watched
+from dts.cli.patience import QUIET_SECONDS, SAME_PLACE, Patience, asked, requested, watched
 from dts.domain.errors import DeadlineExceeded, DtsError, Internal, NotFound, ResourceExhausted, Unavailable
 
 BOUND = 60.0
@@ -100,3 +100,42 @@ async def test_what_may_have_been_done_all_the_same_is_told_with_what_shows_it(c
     with pytest.raises(type(failures[-1])):
         await requested(world.call, world.patience, look="dts run show x")
     assert ("`dts run show x`" in capsys.readouterr().err) is open_
+
+
+async def test_a_stream_that_breaks_at_the_same_place_again_and_again_is_given_up():
+    world = World("begun", LATE)
+    world.call = iter_calls(["begun", LATE] * 100)
+    heard = []
+    with pytest.raises(DeadlineExceeded):
+        await listen(watched(world.stream, world.patience), heard)
+    assert heard == ["begun"] * (SAME_PLACE + 1)
+
+
+async def test_a_stream_that_stands_for_long_may_break_as_often_as_it_likes():
+    world = World("begun", LATE)
+    calls = iter_calls([*["begun", LATE] * 3 * SAME_PLACE, "done", "end"])
+
+    async def call():
+        world.now += QUIET_SECONDS
+        return await calls()
+
+    world.call = call
+    assert [answer async for answer in watched(world.stream, world.patience)][-2:] == ["done", "end"]
+
+
+def iter_calls(says):
+    """A server that says these one after the other."""
+    left = iter(says)
+
+    async def call():
+        said = next(left)
+        if isinstance(said, DtsError):
+            raise said
+        return said
+
+    return call
+
+
+async def listen(answers, heard):
+    async for answer in answers:
+        heard.append(answer)

@@ -35,7 +35,9 @@ def test_a_time_without_an_offset_is_one_of_the_clock_on_the_wall_as_in_tables(t
     assert instant(text, field="--at") == meant
 
 
-@pytest.mark.parametrize("text", ["2026-13-24", "2026-12-24 25:00", "24.12.2026", "2026-12", "noon", ""])
+@pytest.mark.parametrize(
+    "text", ["2026-13-24", "2026-12-24 25:00", "24.12.2026", "2026-12", "noon", "", "9999-12-31 23:59:59", "0001-01-01"]
+)
 def test_what_is_no_time_is_refused_with_what_one_looks_like(text):
     with pytest.raises(InvalidArgument, match=r"--at: .*not a time.*2026-12-24.*\+10m from now"):
         instant(text, field="--at")

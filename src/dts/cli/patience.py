@@ -21,6 +21,9 @@ ASK_SECONDS = 30.0
 QUIET_SECONDS = 10.0
 """An absence that takes longer is told."""
 
+SAME_PLACE = 20
+"""So often in a row a stream may break off soon and no further on than before: then something in it cannot be had."""
+
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -53,6 +56,10 @@ class Patience:
         self._told = False
         self._failures = 0
         self._away_since = 0.0
+
+    def now(self) -> float:
+        """Seconds that never go back."""
+        return self._monotonic()
 
     def answered(self) -> None:
         """There is an answer: an absence is over, and another one may take as long again."""
@@ -126,12 +133,20 @@ async def watched(stream: Callable[[], AsyncIterator[T]], patience: Patience) ->
     Raises:
         DtsError: as `asked`.
     """
+    furthest = stuck = 0
     while True:
+        said, begun = 0, patience.now()
         try:
             async for answer in stream():
                 patience.answered()
+                said += 1
                 yield answer
         except DtsError as error:
+            soon = patience.now() - begun < QUIET_SECONDS
+            stuck = stuck + 1 if soon and 0 < said <= furthest else 0
+            furthest = max(furthest, said)
+            if stuck >= SAME_PLACE:
+                raise
             await patience.bear(error)
         else:
             return

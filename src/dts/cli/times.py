@@ -43,7 +43,7 @@ def instant(text: str, *, field: str) -> datetime:
 def _on_the_wall(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text).astimezone()
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(no_time(text)) from None
 
 

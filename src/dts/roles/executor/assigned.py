@@ -20,7 +20,7 @@ NOOP = "noop"
 KNOWN_SPECS = 2000
 """How many decoded specs are kept: the same tasks come again and again."""
 
-LONGEST_WAY = 60.0
+LONGEST_WAY = 10.0
 """Seconds: what seems to have been longer on its way was read after that clock was put back."""
 
 

@@ -387,7 +387,8 @@ class Attempt:
             cpu_time=max(0, end.cpu_time // MICROSECOND),
             peak_memory=max(0, end.peak_memory),
             detail=ReportDetail(
-                message=message,
+                # What servers and engines say need not be text.
+                message=message.encode(errors="replace").decode(),
                 image_digest=self.image_digest,
                 handle=self.handle,
                 log_bytes=self.log_bytes,

@@ -98,7 +98,11 @@ class ContainerRunner:
             self._held.discard(job.key)
             raise
         work = self._work(job.key, container, digest=digest, created=created)
-        await work.listen()
+        try:
+            await work.listen()
+        except BaseException:  # nobody else knows of it
+            await work.discard()
+            raise
         return work
 
     async def _network_named(self, kind: ContainerKind) -> ContainerKind:
@@ -163,6 +167,9 @@ class ContainerRunner:
         expected = labels_of(job, self._owner)
         if any(seen.labels.get(name) != expected[name] for name in (RUN_LABEL, ATTEMPT_LABEL, OWNER_LABEL)):
             raise _refused(f"another container has the name {seen.name} of this attempt")
+        if seen.id in self._left:  # sooner or later it is removed, whoever lives in it
+            await self._remove(seen.id)
+            return None
         return None if seen.id in self._removing else seen.id
 
     # -- finding

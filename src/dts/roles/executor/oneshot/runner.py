@@ -161,16 +161,28 @@ class OneshotRunner:
         try:
             return await self._swarm.create(spec, login=self._login(spec["TaskTemplate"]["ContainerSpec"]["Image"]))
         except Conflict:
-            known = await self._asked(self._swarm.service(name_of(job.key)))
-            expected = labels_of(job, self._owner)
-            if all(known.labels.get(label) == expected[label] for label in (RUN_LABEL, ATTEMPT_LABEL, OWNER_LABEL)):
-                return known.id
-            raise Refused(Reason.ENGINE_ERROR, f"another service has the name {known.name} of this attempt") from None
+            known = await self._known(job)
+            if known not in self._left:
+                return known
+            await self._remove(known)  # sooner or later it is removed, whoever lives in it
+            raise Refused(Reason.ENGINE_ERROR, "what was left of the attempt had to be removed first") from None
         except InvalidArgument as error:
             words = error.violations[0].message
             raise Refused(Reason.INVALID, f"the Swarm refuses the definition: {words}", final=True) from error
         except DtsError as error:
             raise Refused(Reason.ENGINE_ERROR, f"the service could not be created: {error.message}") from error
+
+    async def _known(self, job: Job) -> str:
+        """The service that has the attempt's name.
+
+        Raises:
+            Refused: it is not the attempt's.
+        """
+        known = await self._asked(self._swarm.service(name_of(job.key)))
+        expected = labels_of(job, self._owner)
+        if any(known.labels.get(label) != expected[label] for label in (RUN_LABEL, ATTEMPT_LABEL, OWNER_LABEL)):
+            raise Refused(Reason.ENGINE_ERROR, f"another service has the name {known.name} of this attempt")
+        return known.id
 
     async def _asked(self, answer: Awaitable[T]) -> T:
         try:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from dts.docker.swarm import Swarm, SwarmService, SwarmTask
-from dts.domain.errors import DtsError, FailedPrecondition, NotFound
+from dts.domain.errors import DeadlineExceeded, DtsError, FailedPrecondition, NotFound, Unavailable
 from dts.pb.dts.v1 import Reason
 from dts.roles.executor.container.tail import Tail
 from dts.roles.executor.work import Emit, Ended, Refused
@@ -91,14 +91,20 @@ class OneshotWork:
             raise Refused(*_why_not(task))
 
     async def _give_replica(self) -> None:
-        """May be said again: it is one replica, not one more."""
+        """May be said again: it is one replica, not one more. Where no answer came, it may have it."""
         while True:
-            service = await self._swarm.service(self._service)
-            if service.replicas:
-                return None
-            spec = {**service.spec, "Mode": {"Replicated": {"Replicas": 1}}}
-            with suppress(FailedPrecondition):  # it was changed in between; look again
-                return await self._swarm.update(service, spec)
+            try:
+                service = await self._swarm.service(self._service)
+                if service.replicas:
+                    return None
+                spec = {**service.spec, "Mode": {"Replicated": {"Replicas": 1}}}
+                with suppress(FailedPrecondition):  # it was changed in between; look again
+                    return await self._swarm.update(service, spec)
+            except (Unavailable, DeadlineExceeded) as error:
+                if self._monotonic() > self._start_by:
+                    raise
+                log.info("service %s: %s", self._service[:12], error)
+                await asyncio.sleep(LONGEST_PAUSE)
 
     async def _running(self) -> SwarmTask:
         pause, task = FIRST_PAUSE, None

@@ -86,7 +86,7 @@ class ProcessRunner:
         found: dict[Key, Work] = {}
         strays: list[tuple[Key, ProcessWork]] = []
         for key in await asyncio.to_thread(_attempts_in, self._root, self._owner):
-            if key in self._held:
+            if key in self._held and key not in wanted:
                 continue
             work = await self._adopt(key, wanted.get(key))
             if work is None or key not in wanted:
