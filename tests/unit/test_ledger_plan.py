@@ -33,6 +33,16 @@ def cron(expression: str) -> Rule:
     return Rule(cron=Cron(expression=expression))
 
 
+@pytest.mark.parametrize("catchup", [Catchup.NONE, Catchup.LATEST, Catchup.ALL])
+@pytest.mark.parametrize("rule", ["0 5 20 3 *", "0 5 29 2 *"])
+def test_a_tick_that_comes_years_after_the_one_before_is_planned_by_the_first_visit(catchup, rule):
+    schedule = compiled(cron(rule))
+    due = schedule.next_after(NOW).at
+    before = schedule.last_before(NOW, after=NOW - 9 * 365 * DAY).at
+    page = plan_page(schedule, Effective(catchup=catchup), Cursor(before, None), now=due - 2 * SECOND)
+    assert [tick.at for tick in page.due] == [due]
+
+
 def pages(schedule: CompiledSchedule, policies: Effective, cursor: Cursor, limit: int) -> Iterator[Page]:
     """Visits until none is due any more."""
     while True:

@@ -28,7 +28,7 @@ PAGE = 1000
 """How many runs a visit writes at most for one task, unless it is told otherwise."""
 
 LONGEST_GAP = timedelta(days=31)
-"""How much a visit passes over at most: counting takes its time, too."""
+"""How much a visit passes over at most, from the first tick on: counting takes its time, too."""
 
 LATEST_WINDOW = timedelta(hours=1)
 """How old the latest tick may be to be caught up, where the interval is longer."""
@@ -79,7 +79,7 @@ def plan_page(
     say what one without a limit would.
     """
     wanted_from, kept_from = _catch_up(schedule, policies, after=cursor.upto, now=now)
-    passed = min(kept_from, cursor.upto + LONGEST_GAP)
+    passed = _passed(schedule, cursor.upto, kept_from)
     gaps = (
         *_gap(schedule.count(cursor.upto, min(wanted_from, passed)), Reason.MISSED),
         *_gap(schedule.count(wanted_from, passed), Reason.DROPPED_CAP),
@@ -129,6 +129,14 @@ def beside(schedule: CompiledSchedule, gap: Gap, known: Iterable[tuple[datetime,
         left += _gap(schedule.count(after, first - MICROSECOND), gap.reason)
         after = max(after, last)
     return left
+
+
+def _passed(schedule: CompiledSchedule, after: datetime, kept_from: datetime) -> datetime:
+    """Up to where a visit passes over ticks. What holds none, as most of a yearly schedule, is no work."""
+    if kept_from - after <= LONGEST_GAP:
+        return kept_from
+    first = schedule.next_after(after)
+    return kept_from if first is None else min(kept_from, first.at + LONGEST_GAP)
 
 
 def _page(
