@@ -108,7 +108,7 @@ class Ledger:
             response := await self.store.ledger.materialise(MaterialiseRequest(horizon=HORIZON, limit=500, now=now))
         ).tasks:
             rows += response.runs
-            if response.tasks < 500:
+            if response.tasks < 500 and not response.more:
                 break
         return rows
 

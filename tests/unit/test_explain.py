@@ -280,3 +280,23 @@ def test_every_reason_has_a_sentence():
 def test_what_is_known_beside_an_exit_code_is_told_once(message, told):
     run = row(RunState.FAILED, Reason.EXIT_CODE, message=message, exit_code=6)
     assert explain(facts(run)).message == told
+
+
+def test_a_run_that_rests_before_its_next_attempt_says_how_the_last_one_ended_and_when_the_next_comes():
+    run = row(
+        RunState.PENDING,
+        Reason.EXIT_CODE,
+        message="it ended with exit code 3",
+        attempt=1,
+        node="n1",
+        not_before=DUE + 40 * SECOND,
+    )
+    answer = explain(facts(run))
+    assert answer.message == "attempt 1 failed: ended with exit code 3; it is tried again in 30s"
+    assert "`dts run logs 01234567`" in answer.advice
+    assert not any("could take it" in step for step in chain(answer))
+
+
+def test_a_run_whose_rest_is_over_and_that_waits_for_a_place_hears_the_nodes():
+    run = row(RunState.PENDING, Reason.EXIT_CODE, message="it ended with exit code 3", attempt=1, not_before=DUE)
+    assert explain(facts(run)).message == "1 node: 1 could take it"

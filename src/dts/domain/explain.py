@@ -14,6 +14,8 @@ from dts.domain.explain_words import (
     advice_for,
     final_sentence,
     late_words,
+    resting_advice,
+    rests,
     resume_advice,
     sentence,
     verdict_of,
@@ -149,7 +151,7 @@ def _placement_step(facts: Facts, run: Run) -> list[ExplainStep]:
     if run.node:
         return [ExplainStep(step="placement", ok=True, detail=f"given to node {run.node}")]
     if run.state is RunState.PENDING and not run.blocked_by:
-        return _waiting_steps(facts, run)
+        return [] if rests(run, facts.now) else _waiting_steps(facts, run)
     if run.reason is Reason.NO_NODE:
         return [ExplainStep(step="placement", ok=False, detail=run.message)]
     return []
@@ -169,7 +171,8 @@ def _waits_for(facts: Facts, run: Run) -> str:
 
     Whoever gave out runs last heard only the nodes that had room to offer; of these all are heard.
     """
-    if run.state is not RunState.PENDING or run.blocked_by or not run.message or facts.task.spec is None:
+    waits = run.state is RunState.PENDING and not run.blocked_by and not rests(run, facts.now)
+    if not waits or not run.message or facts.task.spec is None:
         return ""
     return _nodes_say(facts, run, need_of(facts.task.spec))
 
@@ -180,6 +183,8 @@ def _nodes_say(facts: Facts, run: Run, need: Need) -> str:
 
 def _advice(facts: Facts, run: Run) -> str:
     """What can be done: to a node that would take the run if it were let, or in general."""
+    if rests(run, facts.now):
+        return resting_advice(run)
     if not _waits_for(facts, run) or facts.task.spec is None:
         return advice_for(run)
     need = need_of(facts.task.spec)

@@ -134,9 +134,29 @@ def _late_words(run: Run, due: datetime, started: datetime) -> str:
     return f"node {run.node} took {short_span(prepared)} to prepare it, as to pull its image"
 
 
+def rests(run: Run, now: datetime) -> bool:
+    """Whether a run waits for its next attempt: the pause after one that failed."""
+    failed = run.state is RunState.PENDING and run.reason is not Reason.UNSPECIFIED
+    return failed and run.not_before is not None and run.not_before > now
+
+
+def resting_advice(run: Run) -> str:
+    """What can be done while a run waits for its next attempt."""
+    run_id = run.id[:8]
+    return f"`dts run logs {run_id}` shows what it printed; `dts run cancel {run_id}` ends it"
+
+
+def _resting(run: Run, now: datetime) -> str:
+    pause = short_span(run.not_before - now) if run.not_before is not None else "a moment"
+    why = run.message or SENTENCE.get(run.reason, "it failed")
+    return f"attempt {run.attempt} failed: {why.removeprefix('it ')}; it is tried again in {pause}"
+
+
 def sentence(run: Run, now: datetime) -> str:
     """Where a run stands, and why."""
     match run.state:
+        case RunState.PENDING if rests(run, now):
+            return _resting(run, now)
         case RunState.RUNNING:
             return f"it is running on {run.node}"
         case RunState.ASSIGNED:

@@ -77,7 +77,8 @@ class LedgerStore:
         found = [(known.get((row["task_id"], row["version"])), page) for row, page in pages]
         written, ended = await write_pages(connection, [(d, page) for d, page in found if d is not None], now)
         await advance(connection, [(row["task_id"], page) for row, page in pages])
-        return MaterialiseResponse(tasks=len(rows), runs=written, ended=tally(ended))
+        more = len(pages) < len(rows) or any(page.visit_at is not None and page.visit_at <= now for _, page in pages)
+        return MaterialiseResponse(tasks=len(rows), runs=written, ended=tally(ended), more=more)
 
     def _plan_in_time(
         self, rows: Sequence[asyncpg.Record], known: Mapping[tuple[UUID, int], Definition], now: datetime

@@ -61,7 +61,7 @@ class Duties:
         response = await self._ledger.materialise(request)
         if response.runs:
             self.claim_soon()
-        return Again.NOW if response.tasks >= TASKS_PER_PASS else None
+        return Again.NOW if response.more or response.tasks >= TASKS_PER_PASS else None
 
     async def claim(self) -> Again | None:
         """Claims due runs for the attached nodes and hands them over."""

@@ -4638,6 +4638,11 @@ class MaterialiseResponse(betterproto2.Message):
     What was over as it was written: ticks that were missed, skipped or excluded.
     """
 
+    more: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
+    """
+    Some of these tasks have more that is due by now: the next pass should come at once.
+    """
+
 
 default_message_pool.register_message("dts.v1", "MaterialiseResponse", MaterialiseResponse)
 
