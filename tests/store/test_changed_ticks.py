@@ -13,8 +13,10 @@ from dts.pb.dts.v1 import (
     Interval,
     Overlap,
     Policies,
+    Reason,
     RequestCancelRequest,
     Rule,
+    Run,
     RunState,
     Schedule,
     TaskAction,
@@ -24,6 +26,7 @@ from dts.pb.dts.v1 import (
 from support.ledger import NOOP, Ledger, every
 
 LEAD = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 
 
@@ -185,3 +188,57 @@ async def test_a_missed_stretch_is_in_rows_although_its_first_tick_ran(ledger, s
     assert (missed.scheduled_at, missed.state) == (first + timedelta(minutes=1), RunState.SKIPPED)
     assert missed.ticks in {118, 119, 120}
     assert missed.last_scheduled_at == first + missed.ticks * timedelta(minutes=1)
+
+
+async def returned_late(ledger: Ledger, *edits: tuple[timedelta, TaskAction, Schedule | None]) -> list[Run]:
+    """A tick of ten minutes ago that its node gives back after these edits, each so long after it: its rows."""
+    minutely, none = every(60), {"catchup": Catchup.NONE}
+    task = await ledger.task("pulse", minutely, kind=NOOP, **none)
+    first = (await ledger.now()).replace(second=0, microsecond=0) - 10 * MINUTE
+    await ledger.pool.execute("UPDATE task_version SET created_at = $1", first - HOUR)
+    await ledger.rewind(task, first - LEAD)
+    await ledger.materialise(first)
+    held = await ledger.claim(now=first)
+    assert len(held) == 1
+    await ledger.pool.execute("UPDATE run SET recall = 'withdraw'")
+    for after, action, schedule in edits:
+        await ledger.change(altered(task, action, schedule, **none))
+        if after < timedelta(0):  # the ledger is settled up to the edit, and goes on from there
+            await ledger.pool.execute("DELETE FROM run_history")
+            await ledger.rewind(task, first + after)
+        await ledger.pool.execute(
+            "UPDATE task_version SET created_at = $1 WHERE version = (SELECT version FROM task)", first + after
+        )
+    await ledger.take_back(*held)
+    return [run for run in await ledger.runs(task) if run.scheduled_at == first]
+
+
+BEFORE, AFTER = -LEAD, LEAD * 30
+NEVER = Schedule(rules=[Rule(every=Interval(period=HOUR, phase=timedelta(seconds=7)))])
+
+
+@pytest.mark.parametrize(
+    ("edits", "reason"),
+    [
+        ([(BEFORE, TaskAction.PAUSE, None), (AFTER, TaskAction.UPDATE, every(60))], Reason.SKIPPED_PAUSED),
+        ([(BEFORE, TaskAction.UPDATE, every(60)), (AFTER, TaskAction.UPDATE, NEVER)], Reason.MISSED),
+        ([(BEFORE, TaskAction.UPDATE, every(60)), (AFTER, TaskAction.PAUSE, None)], Reason.SKIPPED_PAUSED),
+        ([(BEFORE, TaskAction.UPDATE, every(60)), (AFTER, TaskAction.DELETE, None)], Reason.CANCELLED),
+    ],
+    ids=["paused, then edited", "edited twice", "edited, then paused", "edited, then deleted"],
+)
+async def test_a_tick_that_comes_back_late_is_in_a_row_if_it_counted_when_it_was_due(ledger, edits, reason):
+    """A stretch is written beside its row, so that no other row says what became of it."""
+    assert [run.reason for run in await returned_late(ledger, *edits)] == [reason]
+
+
+async def test_a_tick_that_no_longer_counted_when_it_was_due_leaves_nothing(ledger):
+    assert await returned_late(ledger, (BEFORE, TaskAction.UPDATE, NEVER)) == []
+
+
+async def test_a_tick_of_a_pause_that_comes_back_before_the_next_edit_is_in_the_row_of_the_pause(ledger):
+    assert await returned_late(ledger, (BEFORE, TaskAction.PAUSE, None)) == []
+    (task,) = await ledger.pool.fetchrow("SELECT id FROM task")
+    await ledger.change(altered(str(task), TaskAction.RESUME))
+    stretch = (await ledger.runs(str(task)))[0]
+    assert (stretch.reason, stretch.ticks >= 10) == (Reason.SKIPPED_PAUSED, True)

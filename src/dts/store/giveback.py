@@ -20,6 +20,9 @@ from dts.store.rows import word
 STOPS = frozenset({"cancel", "replace", "terminate"})
 """What was asked of a node so that the run ends."""
 
+End = tuple[RunState, Reason, str]
+"""How a run that never started is over, why, and what people read."""
+
 
 async def give_back(
     connection: Connection, definitions: Definitions, rows: Sequence[asyncpg.Record]
@@ -33,23 +36,73 @@ async def give_back(
     known = await definitions.get(connection, [(row["id"], row["version"]) for row in current])
     again = [row for row in rest if _still_counts(row, tasks.get(row["task_id"]), known)]
     kept = {row["id"] for row in again}
-    dropped = [row["id"] for row in rest if row["id"] not in kept]
-    ended = await _end_cancelled(connection, stopped, now)
-    ended += await connection.fetch(sql("delete_runs"), dropped)
+    dropped = [row for row in rest if row["id"] not in kept]
+    ended = await _end(connection, [(row, _cancelled(row)) for row in stopped], now)
+    ended += await _drop(connection, definitions, dropped, tasks, now)
     await put_back(connection, [(row, _to_run(row, tasks.get(row["task_id"]), known)) for row in again], now)
     await release(connection, ended, now)
     return TakeBackResponse(returned=len(again), ended=len(stopped) + len(dropped))
 
 
-async def _end_cancelled(connection: Connection, rows: Sequence[asyncpg.Record], now: datetime) -> list[asyncpg.Record]:
+async def _drop(
+    connection: Connection,
+    definitions: Definitions,
+    rows: Sequence[asyncpg.Record],
+    tasks: Mapping[UUID, asyncpg.Record],
+    now: datetime,
+) -> list[asyncpg.Record]:
+    """Ticks that no longer count leave nothing, unless they counted when they were due."""
+    owed = await _owed(connection, definitions, [row for row in rows if row["scheduled_at"] <= now])
+    ends = [(row, _unrun(owed[row["id"]], tasks[row["task_id"]])) for row in rows if row["id"] in owed]
+    ended = await _end(connection, ends, now)
+    return ended + await connection.fetch(sql("delete_runs"), [row["id"] for row in rows if row["id"] not in owed])
+
+
+async def _owed(
+    connection: Connection, definitions: Definitions, rows: Sequence[asyncpg.Record]
+) -> dict[UUID, asyncpg.Record]:
+    """Of ticks that passed, those that the version of their instant has, and that no stretch will tell of any more.
+
+    The ledger is settled beyond them, and was written beside their rows.
+    """
     if not rows:
+        return {}
+    columns = [row["id"] for row in rows], [row["task_id"] for row in rows], [row["scheduled_at"] for row in rows]
+    found = await connection.fetch(sql("in_force"), *columns)
+    known = await definitions.get(connection, [(row["task_id"], row["version"]) for row in found])
+    return {
+        row["id"]: row
+        for row in found
+        if (definition := known.get((row["task_id"], row["version"]))) is not None
+        and has_tick(definition, row["scheduled_at"])
+    }
+
+
+def _unrun(owed: asyncpg.Record, task: asyncpg.Record) -> End:
+    """What became of a tick that counted when it was due, and does not any more."""
+    if owed["paused"] or not task["enabled"]:
+        return RunState.SKIPPED, Reason.SKIPPED_PAUSED, "the task was paused"
+    if task["deleted_at"] is not None:
+        return RunState.CANCELLED, Reason.CANCELLED, "the task was deleted"
+    return RunState.SKIPPED, Reason.MISSED, "its node gave it back, and the task was changed since its time"
+
+
+def _cancelled(row: asyncpg.Record) -> End:
+    reason = Reason.CANCELLED if row["recall"] == "cancel" else Reason.REPLACED
+    return RunState.CANCELLED, reason, "it was stopped before it started"
+
+
+async def _end(
+    connection: Connection, ends: Sequence[tuple[asyncpg.Record, End]], now: datetime
+) -> list[asyncpg.Record]:
+    if not ends:
         return []
     return await connection.fetch(
         sql("end_on_node"),
-        [row["id"] for row in rows],
-        [word(RunState.CANCELLED)] * len(rows),
-        [word(Reason.CANCELLED if row["recall"] == "cancel" else Reason.REPLACED) for row in rows],
-        ["it was stopped before it started"] * len(rows),
+        [row["id"] for row, _ in ends],
+        [word(state) for _, (state, _, _) in ends],
+        [word(reason) for _, (_, reason, _) in ends],
+        [message for _, (_, _, message) in ends],
         now,
     )
 

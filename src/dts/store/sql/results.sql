@@ -184,3 +184,23 @@ GROUP BY w.task_id, w.pinned;
 
 -- name: lock_current (task_ids)
 SELECT id, version, enabled, deleted_at FROM task WHERE id = ANY($1::uuid[]) ORDER BY id FOR SHARE;
+
+-- name: in_force (ids, task_ids, instants)
+-- The version by which a tick of a settled time counted, and whether the task was paused then. Of tasks that were deleted
+-- by then there is none, and of a time that the cursor has not reached either: its rows are still to come.
+SELECT tick.id, tick.task_id, tick.scheduled_at, latest.version, paused.change = 'pause' AS paused
+FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS tick (id, task_id, scheduled_at)
+JOIN task_cursor c ON c.task_id = tick.task_id AND c.upto >= tick.scheduled_at
+CROSS JOIN LATERAL (
+    SELECT version, change FROM task_version v
+    WHERE v.task_id = tick.task_id AND v.created_at < tick.scheduled_at
+    ORDER BY version DESC
+    LIMIT 1
+) AS latest
+CROSS JOIN LATERAL (
+    SELECT change FROM task_version v
+    WHERE v.task_id = tick.task_id AND v.version <= latest.version AND change IN ('create', 'pause', 'resume')
+    ORDER BY version DESC
+    LIMIT 1
+) AS paused
+WHERE latest.change <> 'delete';
