@@ -26,9 +26,11 @@ from dts.pb.dts.v1 import (
     TaskEvent,
     TendOutboxRequest,
 )
-from dts.store import tending
+from dts.store import tending, transactions
+from dts.store.queries import sql
 from support.ledger import NOOP, PROCESS, Ledger, every
 from support.outbox import LEASE, Outbox, channel
+from support.polling import eventually
 
 MINUTE = timedelta(minutes=1)
 LATER = timedelta(hours=5)
@@ -159,6 +161,18 @@ async def test_a_recovery_waits_for_the_failure_that_did_not_arrive_yet(ledger, 
     await outbox.settle([recovered], "h answered 503", retry_in=MINUTE, now=now + 2 * MINUTE)
     assert await outbox.hear(now + 4 * MINUTE) == []
     assert await outbox.hear(now + 7 * MINUTE) == ["failed: backup failed", "recovered: backup has recovered"]
+
+
+async def test_news_each_second_does_not_take_the_pause_from_a_target_that_is_away(ledger, outbox):
+    await ledger.store.channels.add(channel(events=[TaskEvent.STARTED]))
+    task = await ledger.task("backup")
+    await ran(ledger, task)
+    now = await ledger.now()
+    await outbox.settle(await outbox.take(now), "h answered 503", retry_in=MINUTE * 30, now=now)
+    for seconds in (1, 2, 3, 4):
+        await ran(ledger, task)
+        assert await outbox.take(now + timedelta(seconds=seconds)) == []
+    assert len(await outbox.take(now + timedelta(seconds=6))) == 5
 
 
 async def test_a_try_that_is_under_way_is_not_taken_from_its_sender_by_further_news(ledger, outbox):
@@ -313,6 +327,47 @@ async def test_more_than_may_wait_is_given_up_lesser_news_first_and_counted(ledg
     assert (listed.given_up, listed.waiting) == (4, 4)
     now = await ledger.now() + LEASE
     assert await outbox.hear(now) == ["failed: b failed", "failed: c failed", "failed: d failed"]
+
+
+async def somebody_waits(ledger):
+    """For a lock."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    await eventually(lambda: ledger.pool.fetchval(waiting))
+
+
+async def test_whoever_takes_messages_is_not_at_odds_with_whoever_gives_some_up(ledger, outbox, monkeypatch):
+    monkeypatch.setattr(transactions, "TRIES", 1)
+    monkeypatch.setattr(tending, "MOST_WAITING", 1)
+    await ledger.store.channels.add(channel())
+    for name in ("a", "b"):
+        await ran(ledger, await ledger.task(name))
+    await outbox.settle(await outbox.take(), "h answered 503", retry_in=timedelta(0))
+    async with ledger.pool.acquire() as sender, sender.transaction():
+        now = await ledger.now()
+        ids = [row["id"] for row in await sender.fetch(sql("lock_due_channels"), now, [], 1)]
+        tending_it = asyncio.create_task(ledger.store.notices.tend(TendOutboxRequest()))
+        await somebody_waits(ledger)
+        assert len(await sender.fetch(sql("take_deliveries"), now, LEASE, 10, ids)) == 2
+    assert (await tending_it).crowded == []  # both are being sent by now
+
+
+async def test_whoever_decides_about_news_is_not_at_odds_with_whoever_looks_for_late_runs(ledger, monkeypatch):
+    monkeypatch.setattr(transactions, "TRIES", 1)
+    await ledger.store.channels.add(channel(stuck_after=timedelta(minutes=10)))
+    stuck, late = await ledger.task("stuck"), await ledger.task("late")
+    for task in (stuck, late):
+        await ran(ledger, task)
+    await ledger.trigger(stuck)
+    await ledger.report(await ledger.claim(), RunState.RUNNING, Reason.UNSPECIFIED)
+    await ledger.trigger(late)
+    of_task = "SELECT FROM alert WHERE task_id = (SELECT id FROM task WHERE name = $1) FOR UPDATE"
+    async with ledger.pool.acquire() as other, other.transaction():
+        await other.execute(of_task, "stuck")
+        request = TendOutboxRequest(now=await ledger.now() + LATER)
+        looking = asyncio.create_task(ledger.store.notices.tend(request))
+        await somebody_waits(ledger)
+        await other.execute(of_task, "late")
+    await looking
 
 
 async def test_a_run_that_goes_on_is_stuck_once_and_others_that_succeed_do_not_end_that(ledger, outbox):

@@ -11,7 +11,7 @@ import asyncpg
 
 from dts.domain.alerts import Alert, Listener, Notice, Telling, hear
 from dts.domain.channels import events_of, mask_of
-from dts.domain.deliveries import GIVE_UP, told_at
+from dts.domain.deliveries import FIRST_PAUSE, GIVE_UP, told_at
 from dts.domain.ids import parse_id
 from dts.domain.messages import digest_of, message_of
 from dts.pb.dts.v1 import (
@@ -30,7 +30,7 @@ from dts.pb.dts.v1 import (
 from dts.store.channels import quiet_of, sealed_of
 from dts.store.pool import Connection
 from dts.store.queries import sql
-from dts.store.tending import drop_beyond, notice_late
+from dts.store.tending import drop_beyond, notice_late, notice_stuck
 from dts.store.transactions import in_transaction
 
 BATCH = 500
@@ -56,7 +56,9 @@ class NoticeStore:
     async def tend(self, request: TendOutboxRequest) -> TendOutboxResponse:
         """Gives up what is beyond the most that may wait, and notices runs that are late or stuck."""
         gone = await in_transaction(self._pool, lambda connection: drop_beyond(connection, request.now))
+        # One transaction for each: whoever decides about news locks troubles in their order, and two looks would not.
         await in_transaction(self._pool, lambda connection: notice_late(connection, request.now))
+        await in_transaction(self._pool, lambda connection: notice_stuck(connection, request.now))
         return TendOutboxResponse(crowded=[CrowdedChannel(channel=name, given_up=number) for name, number in gone])
 
     async def settle(self, request: SettleDeliveriesRequest) -> SettleDeliveriesResponse:
@@ -163,6 +165,7 @@ async def _write(connection: Connection, messages: Sequence[_Message], now: date
         [message.due for message in messages],
         [message.due + GIVE_UP[message.kind] for message in messages],
         now,
+        FIRST_PAUSE,
     )
 
 

@@ -16,15 +16,27 @@ BATCH = 10_000
 async def drop_beyond(connection: Connection, now: datetime | None) -> list[tuple[str, int]]:
     """Gives up what is too much for a channel; answers with names of channels, and how much of theirs is gone."""
     at: datetime = now or await connection.fetchval("SELECT now()")
-    return [(row["name"], row["gone"]) for row in await connection.fetch(sql("drop_beyond"), at, MOST_WAITING)]
+    crowded = [row["id"] for row in await connection.fetch(sql("lock_crowded"), MOST_WAITING)]
+    if not crowded:
+        return []
+    rows = await connection.fetch(sql("drop_beyond"), at, MOST_WAITING, crowded)
+    return [(row["name"], row["gone"]) for row in rows]
 
 
 async def notice_late(connection: Connection, now: datetime | None) -> None:
-    """Makes news of runs that are late or stuck, each once. One replica at a time does."""
+    """Makes news of runs that are late, each once. One replica at a time does."""
+    await _notice(connection, TaskEvent.LATE, "notice_late", now)
+
+
+async def notice_stuck(connection: Connection, now: datetime | None) -> None:
+    """The same of runs that go on for too long."""
+    await _notice(connection, TaskEvent.STUCK, "notice_stuck", now)
+
+
+async def _notice(connection: Connection, event: TaskEvent, statement: str, now: datetime | None) -> None:
     if not await connection.fetchval(sql("try_lock_late")):
         return
     at: datetime = now or await connection.fetchval("SELECT now()")
     wanted: int = await connection.fetchval(sql("wanted_events"))
-    for event, statement in ((TaskEvent.LATE, "notice_late"), (TaskEvent.STUCK, "notice_stuck")):
-        if wanted >> event & 1:
-            await connection.execute(sql(statement), at, BATCH)
+    if wanted >> event & 1:
+        await connection.execute(sql(statement), at, BATCH)

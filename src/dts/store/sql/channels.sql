@@ -237,14 +237,19 @@ WHERE alert.task_id = over.task_id AND alert.channel_id = over.channel_id;
 -- Of tasks that were deleted: no success will end them.
 DELETE FROM alert WHERE NOT EXISTS (SELECT FROM task WHERE task.id = alert.task_id AND task.deleted_at IS NULL);
 
--- name: drop_beyond (now, most)
--- Of channels to which more is told than they take: lesser news (skipped, started, succeeded) goes before troubles, and old
--- before new. What is being sent stays.
-WITH crowded AS (
-    SELECT channel_id FROM delivery GROUP BY channel_id HAVING count(*) > $2
-), ranked AS (
+-- name: lock_crowded (most)
+-- Channels to which more is told than they take. Before their deliveries, as those who send lock them.
+SELECT id FROM channel
+WHERE id IN (SELECT channel_id FROM delivery GROUP BY channel_id HAVING count(*) > $1)
+ORDER BY id
+FOR NO KEY UPDATE;
+
+-- name: drop_beyond (now, most, channel_ids)
+-- Lesser news (skipped, started, succeeded) goes before troubles, and old before new. What is being sent stays.
+WITH ranked AS (
     SELECT id, row_number() OVER (PARTITION BY channel_id ORDER BY event IN (2, 7, 8), serial DESC) AS place
-    FROM delivery JOIN crowded USING (channel_id)
+    FROM delivery
+    WHERE channel_id = ANY($3::uuid[])
 ), dropped AS (
     DELETE FROM delivery USING ranked
     WHERE delivery.id = ranked.id AND ranked.place > $2 AND (held OR failure <> '' OR due_at <= $1::timestamptz)
@@ -255,17 +260,22 @@ FROM (SELECT channel_id, count(*) AS gone FROM dropped GROUP BY channel_id) AS o
 WHERE channel.id = of_channel.channel_id
 RETURNING channel.name, of_channel.gone;
 
--- name: add_deliveries (channel_ids, task_ids, run_ids, events, bodies, due_at, give_up_at, now)
--- What rests after a try that failed, and what is said now would wait for, is tried again at once.
+-- name: add_deliveries (channel_ids, task_ids, run_ids, events, bodies, due_at, give_up_at, now, pause)
+-- What rests after a try that failed, and what is said now would wait for, is tried as soon as nothing was tried in vain for
+-- the pause: a task that makes news each second would take the pauses from a channel that is away.
 WITH new AS (
     SELECT * FROM unnest(
         $1::uuid[], $2::uuid[], $3::uuid[], $4::smallint[], $5::text[], $6::timestamptz[], $7::timestamptz[]
     ) WITH ORDINALITY AS n (channel_id, task_id, run_id, event, body, due_at, give_up_at, place)
 ), sooner AS (
-    UPDATE delivery SET due_at = $8::timestamptz
-    FROM (SELECT DISTINCT channel_id, task_id FROM new WHERE due_at <= $8::timestamptz) AS said
+    UPDATE delivery SET due_at = said.again_at
+    FROM (
+        SELECT DISTINCT new.channel_id, new.task_id, greatest($8::timestamptz, channel.failed_at + $9::interval) AS again_at
+        FROM new JOIN channel ON channel.id = new.channel_id
+        WHERE new.due_at <= $8::timestamptz
+    ) AS said
     WHERE delivery.channel_id = said.channel_id AND delivery.task_id = said.task_id
-        AND delivery.failure <> '' AND delivery.due_at > $8::timestamptz
+        AND delivery.failure <> '' AND delivery.due_at > said.again_at
 )
 INSERT INTO delivery (id, channel_id, task_id, run_id, event, body, created_at, due_at, held, give_up_at)
 SELECT gen_random_uuid(), channel_id, task_id, run_id, event, body, $8::timestamptz, due_at, due_at > $8::timestamptz,
