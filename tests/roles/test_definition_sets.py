@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dts.domain.errors import AlreadyExists, Conflict, InvalidArgument, NotFound
+from dts.domain.errors import AlreadyExists, Conflict, DeadlineExceeded, InvalidArgument, NotFound, Unavailable
 from dts.pb.dts.v1 import (
     AppliedChange,
     ApplyTasksRequest,
@@ -192,6 +192,24 @@ class Interrupted:
 
     async def find_nodes(self, message: FindNodesRequest) -> FindNodesResponse:
         return await self._store.find_nodes(message)
+
+
+class Nodeless(Interrupted):
+    """Does not answer who is there."""
+
+    async def find_nodes(self, message: FindNodesRequest) -> FindNodesResponse:
+        await self._interruption()
+        return await super().find_nodes(message)
+
+
+@pytest.mark.parametrize("error", [Unavailable("it is away"), DeadlineExceeded("it takes long")], ids=["away", "slow"])
+async def test_a_task_is_stored_although_nobody_knows_which_nodes_there_are(error, store):
+    async def fail() -> None:
+        raise error
+
+    blind = service_on(Nodeless(store, fail))
+    created = await blind.create_task(CreateTaskRequest(spec=spec("a")))
+    assert (created.task.spec.name, created.warnings) == ("a", [])
 
 
 MEANWHILE = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -21,12 +22,13 @@ class Wanted:
     warnings: Sequence[Violation]
 
 
-def placed(wanted: Sequence[Wanted], nodes: Sequence[Node]) -> list[Wanted]:
+async def placed(wanted: Sequence[Wanted], nodes: Sequence[Node]) -> list[Wanted]:
     """The same, each with a warning if no node that takes work now could have it."""
     known: dict[Need, str] = {}
     for need in (need_of(item.spec) for item in wanted):
         if need not in known:
             known[need] = nowhere(need, nodes)
+            await asyncio.sleep(0)  # each asks every node; a thousand must not keep everybody else waiting
     return [_warned(item, known[need_of(item.spec)]) for item in wanted]
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 from uuid import UUID
 
-from dts.domain.errors import AlreadyExists, InvalidArgument, NotFound, Violation
+from dts.domain.errors import AlreadyExists, DeadlineExceeded, InvalidArgument, NotFound, Unavailable, Violation
 from dts.domain.ids import uuid7
 from dts.domain.policies import describe
 from dts.domain.validate import SPEC_BYTES, check_task, is_name
@@ -57,6 +58,8 @@ from dts.roles.definition.checks import (
 )
 from dts.roles.definition.ports import TaskStore
 from dts.roles.definition.preview import preview
+
+log = logging.getLogger(__name__)
 
 APPLY_MAX = 1000
 PAGE_BYTES = 8 * 1024 * 1024
@@ -184,8 +187,13 @@ class DefinitionService(TaskDefinitionServiceBase):
         return wanted
 
     async def _placed(self, wanted: list[Wanted]) -> list[Wanted]:
-        nodes = (await self._store.find_nodes(FindNodesRequest())).nodes
-        return placed(wanted, nodes)
+        """With warnings of what no node could take; where nobody knows of nodes, there is nothing to warn of."""
+        try:
+            nodes = (await self._store.find_nodes(FindNodesRequest())).nodes
+        except (Unavailable, DeadlineExceeded) as error:
+            log.info("whether a node could take it is not known: %s", error)
+            return wanted
+        return await placed(wanted, nodes)
 
     async def _checked_all(self, specs: list[TaskSpec], present: Mapping[str, Task]) -> list[Wanted]:
         """Every definition; what is wrong with any of them is said at once."""
