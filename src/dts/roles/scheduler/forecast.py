@@ -145,6 +145,7 @@ class Forecast:
             more = bool(token)
         nodes = (await self._database.find_nodes(FindNodesRequest())).nodes
         look.shares = await asyncio.to_thread(_shares, look, nodes)
+        look.needs.clear()  # a look is kept, and a thousand counters of ten thousand minutes are large
         look.complete = True
         look.fresh_until = self._monotonic() + max(LEAST_REST_SECONDS, REST * (self._monotonic() - began))
         self._looks[ahead] = look
@@ -177,7 +178,7 @@ def _of_its_need(look: Look, task: Task) -> Counter[int]:
     spec = task.spec or TaskSpec()
     need = replace(simplified(need_of(spec)), prefer=(), cpus=0.0, memory=0)
     if len(look.needs) >= NEEDS and need not in look.needs:
-        need = Need(kind=kind_of(spec.kind))
+        need = Need(kind=kind_of(spec.kind), weightless=need.weightless)
     return look.needs.setdefault(need, Counter())
 
 
