@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import shutil
 import time
@@ -9,14 +10,17 @@ from uuid import uuid4
 
 import pytest
 
+from dts.domain.columns import pack
 from dts.domain.errors import FailedPrecondition
 from dts.pb.dts.v1 import Assignments, LogStream, Reason, Reports, RunState
 from dts.roles.executor import journal as journal_module
 from dts.roles.executor import recovery as recovery_module
+from dts.roles.executor.assigned import AssignmentReader, one_row, read_row
+from dts.roles.executor.distant_clock import DistantClock
 from dts.roles.executor.journal import open_journal
 from support.executors import LogShelf, ScriptedRunner, ScriptedWork, make_executor, process, running
 from support.polling import eventually
-from support.scheduler import ScriptedScheduler
+from support.scheduler import ScriptedScheduler, assignments
 
 KEY = (uuid4().bytes, 3)
 OTHER = (uuid4().bytes, 1)
@@ -208,6 +212,7 @@ async def test_work_that_goes_on_is_found_by_the_next_process(tmp_path):
     async with running(second, left, runners={"process": again}, logs=shelf):
         assert second.held()[key] >= 0
         emit = await eventually(lambda: work.emit)
+        assert [job.start_by for job in again.sought[0]] == [pytest.approx(work.job.start_by, abs=1)]
         await emit(LogStream.STDOUT, b"one\ntwo\n")
         work.end(0)
         report = await eventually(lambda: second.final(key))
@@ -218,6 +223,17 @@ async def test_work_that_goes_on_is_found_by_the_next_process(tmp_path):
         (4, b"two\n", 0),
     ]
     assert again.log == ["discard"]
+
+
+async def test_an_attempt_whose_start_deadline_an_earlier_release_did_not_write_has_none():
+    [old] = (
+        AssignmentReader().read(assignments([(uuid4(), 1)], process()), received_at=5.0, clock=DistantClock()).others
+    )
+    row = one_row(old, now=7.0)
+    assert read_row(AssignmentReader(), row, written_at=7.0, clock=DistantClock()) == old
+    row.start_by_in = pack("q", [0])
+    read = read_row(AssignmentReader(), row, written_at=7.0, clock=DistantClock())
+    assert read.start_by == read.job.start_by == math.inf
 
 
 async def test_work_that_took_long_to_start_began_when_it_had_started(tmp_path):

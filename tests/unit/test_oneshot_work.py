@@ -12,8 +12,10 @@ import pytest
 from dts.docker.swarm import Swarm, SwarmTask
 from dts.docker.values import Membership
 from dts.domain.errors import Unavailable
+from dts.pb.dts.v1 import Reason
 from dts.roles.executor.oneshot.runner import OneshotRunner
 from dts.roles.executor.oneshot.work import NOBODY, OneshotWork
+from dts.roles.executor.work import Refused
 
 RUNNING = SwarmTask(
     id="t", state="running", message="", node_id="n", container="c", exit_code=None, created_at="2026-01-01T00:00:00Z"
@@ -44,10 +46,14 @@ class Managers:
     async def remove(self, service):
         self.removed.append(service)
 
+    async def logs(self, _service, *, since, follow):  # noqa: ARG002
+        for pieces in ():
+            yield pieces
 
-def work(managers):
+
+def work(managers, *, start_by=1e9):
     return OneshotWork(
-        managers, "s", image="i", start_by=1e9, monotonic=lambda: 0.0, discarded=lambda _: None, margin=0.1
+        managers, "s", image="i", start_by=start_by, monotonic=lambda: 0.0, discarded=lambda _: None, margin=0.1
     )
 
 
@@ -85,6 +91,22 @@ async def test_a_service_that_waits_for_its_node_is_removed_when_it_is_stopped()
     managers = Managers(replace(RUNNING, state="pending"))
     await asyncio.wait_for(work(managers).stop(grace=timedelta(hours=1)), 10)
     assert managers.removed == ["s"]
+
+
+@pytest.mark.parametrize(
+    ("says", "reason"), [("no suitable node (3 nodes)", Reason.NO_NODE), ("", Reason.START_DEADLINE)]
+)
+async def test_a_service_of_an_earlier_process_that_waits_beyond_its_start_deadline_is_given_up(says, reason):
+    managers = Managers(replace(RUNNING, state="pending", message=says))
+    with pytest.raises(Refused) as refused:
+        await asyncio.wait_for(work(managers, start_by=-1.0).wait(print), 10)
+    assert (refused.value.reason, managers.removed) == (reason, ["s"])
+
+
+async def test_a_service_of_an_earlier_process_that_runs_has_no_start_deadline_any_more():
+    managers = Managers(RUNNING, RUNNING, replace(RUNNING, state="complete", exit_code=0))
+    ended = await asyncio.wait_for(work(managers, start_by=-1.0).wait(print), 10)
+    assert (ended.exit_code, managers.removed) == (0, [])
 
 
 async def test_an_engine_that_is_not_back_in_its_swarm_has_not_lost_its_services():

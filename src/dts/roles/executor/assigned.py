@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from uuid import UUID
@@ -124,15 +125,15 @@ def _rows(message: Assignments) -> Iterator[tuple[Key, int, int, int, int, int]]
     )
 
 
-def one_row(assigned: Assigned) -> Assignments:
-    """An attempt as a message that `AssignmentReader` reads again; its instants are not kept."""
+def one_row(assigned: Assigned, *, now: float) -> Assignments:
+    """An attempt as a message that was received now; for `read_row`."""
     job = assigned.job
     return Assignments(
         run_ids=assigned.key[0],
         attempts=pack("i", [job.attempt]),
         scheduled_at=pack("q", [to_micros(job.scheduled_at)]),
-        start_in=pack("q", [0]),
-        start_by_in=pack("q", [0]),
+        start_in=pack("q", [round((assigned.due - now) * 1_000_000)]),
+        start_by_in=pack("q", [round((assigned.start_by - now) * 1_000_000) or 1]),
         previous_success_at=pack("q", [to_micros(job.previous_success_at) if job.previous_success_at else 0]),
         spec_index=pack("i", [0]),
         specs=[bytes(job.spec)],
@@ -140,6 +141,14 @@ def one_row(assigned: Assigned) -> Assignments:
         if job.parameters or job.image_digest
         else [],
     )
+
+
+def read_row(reader: AssignmentReader, message: Assignments, *, written_at: float, clock: DistantClock) -> Assigned:
+    """What `one_row` made of an attempt then. Earlier releases wrote no start deadline: there is none."""
+    [assigned] = reader.read(message, received_at=written_at, clock=clock).others
+    if any(message.start_by_in):
+        return assigned
+    return replace(assigned, start_by=math.inf, job=replace(assigned.job, start_by=math.inf))
 
 
 def _job(key: Key, spec: WorkSpec, scheduled_at: int, previous: int, own: Parameters) -> Job:

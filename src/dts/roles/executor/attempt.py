@@ -204,7 +204,7 @@ class Attempt:
             self._discarded = True
 
     async def _run(self) -> Result:
-        self._tools.journal.job(self.assigned.key, one_row(self.assigned))
+        self._tools.journal.job(self.assigned.key, one_row(self.assigned, now=self._tools.monotonic()))
         try:
             self._work = work = await self._prepared()
             await self._tools.timetable.until(self.assigned.due)

@@ -44,12 +44,13 @@ class _Record(IntEnum):
 class Entry:
     """What is known of an attempt. Instants are of the wall clock, in microseconds since the epoch.
 
-    job: one row of Assignments. result: one row of Reports, with times that count back from its sent_at by the
-    database's clock, and from result_at by the machine's.
+    job: one row of Assignments, with times that count from job_at. result: one row of Reports, with times that count
+    back from its sent_at by the database's clock, and from result_at by the machine's.
     sent: by stream, the last range of the log that was sent, or was about to be; see AttemptLog.
     """
 
     job: bytes = b""
+    job_at: int = 0
     started_at: int | None = None
     result: bytes = b""
     result_at: int = 0
@@ -193,7 +194,7 @@ class Journal:
     def _snapshot(self) -> Iterator[bytes]:
         for key, entry in self.entries.items():
             if entry.job:
-                yield _framed(_Record.JOB, 0, key, entry.job)
+                yield _framed(_Record.JOB, entry.job_at, key, entry.job)
             if entry.started_at is not None:
                 yield _framed(_Record.STARTED, entry.started_at, key)
             for stream, (start, end) in entry.sent.items():
@@ -212,7 +213,7 @@ class Journal:
         entry = self.entries.setdefault(key, Entry())
         match kind:
             case _Record.JOB:
-                entry.job = content
+                entry.job, entry.job_at = content, at
             case _Record.STARTED:
                 entry.started_at = at
             case _Record.RESULT:

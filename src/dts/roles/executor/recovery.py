@@ -10,7 +10,7 @@ from uuid import UUID
 
 from dts.domain.ids import to_micros
 from dts.pb.dts.v1 import Assignments, Reports
-from dts.roles.executor.assigned import Assigned, AssignmentReader
+from dts.roles.executor.assigned import Assigned, AssignmentReader, read_row
 from dts.roles.executor.attempt import Tools
 from dts.roles.executor.journal import Entry
 from dts.roles.executor.keys import Key
@@ -32,8 +32,9 @@ Found = asyncio.Future[Work | None]
 class Recovery:
     """Takes over once, at the start of the process, and tidies up from then on.
 
-    Monotonic clocks do not outlive a machine, so how long ago work was started is told by the wall clock here: a step
-    of it between two processes moves the end of its timeout by as much. Results carry what the database's clock showed.
+    Monotonic clocks do not outlive a machine, so how long ago work was assigned and started is told by the wall clock
+    here: a step of it between two processes moves its start deadline and the end of its timeout by as much. Results
+    carry what the database's clock showed.
     """
 
     def __init__(self, tools: Tools, roster: Roster, *, now: Callable[[], datetime], rand: Callable[[], float]) -> None:
@@ -62,11 +63,12 @@ class Recovery:
             # It never started and this process does not hold it: the ledger will hand it over anew.
             self._tools.journal.forget([key])
         else:
-            job, now = Assignments.parse(entry.job), self._tools.monotonic()
-            batch = self._reader.read(job, received_at=now, clock=self._tools.clock)
+            written_at = self._instant(entry.job_at)
+            job = Assignments.parse(entry.job)
+            assigned = read_row(self._reader, job, written_at=written_at, clock=self._tools.clock)
             found: Found = asyncio.get_running_loop().create_future()
-            wanted.setdefault(batch.others[0].kind, {})[key] = (batch.others[0], found)
-            self._roster.adopt(batch.others[0], found, self._instant(entry.started_at))
+            wanted.setdefault(assigned.kind, {})[key] = (assigned, found)
+            self._roster.adopt(assigned, found, self._instant(entry.started_at))
 
     def _instant(self, wall: int) -> float:
         """Monotonic time of an instant of the wall clock; never in the future."""

@@ -109,9 +109,7 @@ class OneshotWork:
     async def _running(self) -> SwarmTask:
         pause, task = FIRST_PAUSE, None
         while task is None or task.waiting:
-            if self._monotonic() > self._start_by:
-                await self.kill()
-                raise Refused(*_late(task))
+            await self._give_up_late(task)
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
             try:
@@ -121,6 +119,11 @@ class OneshotWork:
             except DtsError as error:  # it may have begun; managers without a leader say so in a moment
                 log.info("service %s: %s", self._service[:12], error)
         return task
+
+    async def _give_up_late(self, task: SwarmTask | None) -> None:
+        if self._monotonic() > self._start_by:
+            await self.kill()
+            raise Refused(*_late(task))
 
     async def started_ago(self) -> timedelta | None:
         """The clocks of its node and of the managers may differ from ours."""
@@ -147,7 +150,11 @@ class OneshotWork:
         return Ended(task.exit_code if by_itself else None).told_after(clock() - noticed)
 
     async def _ended(self) -> SwarmTask | None:
-        """The task when it is over; None if the service is gone, or its replica with all that is known of it."""
+        """The task when it is over; None if the service is gone, or its replica with all that is known of it.
+
+        Raises:
+            Refused: no node took it by its start deadline.
+        """
         pause = FIRST_PAUSE
         while True:
             try:
@@ -156,6 +163,8 @@ class OneshotWork:
                     return task
                 if task is None and not (await self._swarm.service(self._service)).replicas:
                     return None
+                if task is None or task.waiting:  # an earlier process asked for it
+                    await self._give_up_late(task)
             except NotFound:
                 return None
             except DtsError as error:
