@@ -126,6 +126,15 @@ def test_the_latest_tick_is_caught_up() -> None:
     assert "the catch-up policy asked for the tick 12:01:00.000" in complaints(observed, "P1")
 
 
+@pytest.mark.parametrize("changed", [True, False])
+def test_a_tick_may_be_missed_that_a_node_gave_back_after_its_task_was_changed(changed: bool) -> None:
+    given = Try(1, "n1", "skipped", "missed", assigned=at(38))
+    observed = unrun(CLEAN, 3, "skipped", "missed", created=at(35), finished=at(64), tries=[given])
+    operations = [*CLEAN.operations, *([operation(Verb.UPDATE, 55, 56)] if changed else [])]
+    found = complaints(with_fault(replace(observed, operations=operations), fault(38, 65)), "P1")
+    assert ("the catch-up policy asked for the tick" in str(found)) is not changed
+
+
 def test_without_catch_up_the_latest_tick_may_be_missed() -> None:
     observed = missed(play(every(10, catchup=Catchup.NONE)), 3, 5)
     assert kept(with_fault(change_row(observed, 3, created=at(66)), fault(38, 65)))

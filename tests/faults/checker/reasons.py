@@ -83,6 +83,8 @@ def _missed(evidence: Evidence, row: Row) -> str | None:
     well = [[tick for tick in stretch if not evidence.excuse(tick, tick + ON_TIME)] for stretch in stretches]
     if well and all(well):
         return f"nothing was broken at {clock(well[0][0])}"
+    if row.tries and not any(one.started for one in row.tries) and _asked(evidence, row, Verb.UPDATE):
+        return None  # a node had it in its hands, and gave it back after the task was changed
     last = row.last_scheduled_at or row.scheduled_at
     if any(_may_miss(one, last, row.created) for one in evidence.definitions(row)):
         return None
