@@ -69,6 +69,7 @@ class Scheduler(v1.SchedulerServiceBase):
         self.asked: list[tuple[str, str]] = []
         self.state = RunState.RUNNING
         self.missing = False
+        self.ledger: list[Run] | None = None
         self.explained: v1.ExplainTaskRequest | None = None
 
     def _note(self, what):
@@ -85,9 +86,17 @@ class Scheduler(v1.SchedulerServiceBase):
         node.missing_kinds, node.drain_note, node.engine_labels = {NASTY: NASTY}, NASTY, {NASTY: NASTY}
         return v1.ListNodesResponse(nodes=[node])
 
-    async def list_runs(self, message):  # noqa: ARG002
+    async def list_runs(self, message):
         self._note("list_runs")
+        if self.ledger is not None:
+            return self._page_of_ledger(message)
         return v1.ListRunsResponse(runs=[nasty_run(state=self.state)], next_page_token="x")
+
+    def _page_of_ledger(self, message):
+        until = message.until or datetime.max.replace(tzinfo=UTC)
+        found = [run for run in self.ledger if run.state in message.states and run.scheduled_at < until]
+        shown = found[: message.page_size]
+        return v1.ListRunsResponse(runs=shown, next_page_token="x" if len(shown) < len(found) else "")
 
     async def list_outcomes(self, message):  # noqa: ARG002
         told = v1.TaskOutcomes(task_id="i", states=[RunState.SUCCEEDED], took=[5_000_000], late=[3])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,6 +18,7 @@ from dts.pb.dts.v1 import (
     ListOutcomesRequest,
     ListRunCountsRequest,
     ListRunsRequest,
+    ListRunsResponse,
     ListTickCountsRequest,
     ListUpcomingRequest,
     Run,
@@ -29,12 +29,20 @@ from dts.roles.gateway.web.charts.outcomes import usual
 from dts.roles.gateway.web.charts.timeline import MINUTE, PAST, begin_of, timeline
 from dts.roles.gateway.web.door import Visit
 from dts.roles.gateway.web.live import Parts, keep_up
+from dts.roles.gateway.web.pages.attention import FAILED, attention, unwanted
 from dts.runtime import clock
 
-WRONG = [RunState.FAILED, RunState.TIMED_OUT, RunState.SKIPPED]
 RUNNING = 40
-ATTENTION = 10
-WRONG_LOOKED_THROUGH = 20
+WAITING = 10
+OVERDUE = timedelta(seconds=5)
+"""From here on a run that is due and has no node is told of."""
+
+ATTENTION = 12
+FAILURES_LOOKED_THROUGH = 60
+SKIPS_LOOKED_THROUGH = 100
+TASKS = 100
+"""Of so many tasks it is asked how they went."""
+
 NEXT = 8
 SOON = timedelta(hours=1)
 ATTENTION_SINCE = timedelta(hours=24)
@@ -48,19 +56,6 @@ class Progress:
     elapsed: timedelta | None
     usual: timedelta | None
     share: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Attention:
-    """The latest run of a task that ended badly.
-
-    times: how many of its runs did, of those that were looked through.
-    recovered: a later run of the task succeeded.
-    """
-
-    run: Run
-    times: int
-    recovered: bool
 
 
 async def page(visit: Visit) -> web.StreamResponse:
@@ -82,34 +77,51 @@ async def _facts(visit: Visit) -> dict[str, Any]:
     now = clock.now()
     begin = begin_of(now)
     until = begin + PAST * MINUTE + MINUTE
-    (status, nodes), (running, wrong, counts), (ahead, coming) = await asyncio.gather(
+    (status, nodes), (running, waiting), (failures, skips), (counts, ahead, coming) = await asyncio.gather(
         asyncio.gather(runs.get_status(GetStatusRequest()), runs.list_nodes(ListNodesRequest())),
         asyncio.gather(
             runs.list_runs(ListRunsRequest(states=sorted(ON_NODE), page_size=RUNNING)),
-            runs.list_runs(ListRunsRequest(states=WRONG, since=now - ATTENTION_SINCE, page_size=WRONG_LOOKED_THROUGH)),
-            runs.list_run_counts(ListRunCountsRequest(since=begin, until=until, step=MINUTE, by_node=True)),
+            runs.list_runs(ListRunsRequest(states=[RunState.PENDING], until=now - OVERDUE, page_size=WAITING)),
         ),
+        _ended(visit, now),
         asyncio.gather(
+            runs.list_run_counts(ListRunCountsRequest(since=begin, until=until, step=MINUTE, by_node=True)),
             runs.list_tick_counts(ListTickCountsRequest(within=SOON)),
             runs.list_upcoming(ListUpcomingRequest(within=SOON, limit=NEXT, first_of_each=True)),
         ),
     )
-    outcomes = await _outcomes(visit, [*running.runs, *wrong.runs])
+    wrong = [*failures.runs, *unwanted(skips.runs)]
+    outcomes = await _outcomes(visit, [*running.runs, *wrong])
     names = [node.hostname for node in nodes.nodes]
+    found = attention(wrong, outcomes)
     return {
         "parts": status.parts,
         "well": all(part.well for part in status.parts),
         "running": [_progress(run, outcomes.get(run.task_id), now) for run in running.runs],
         "more_running": bool(running.next_page_token),
-        "attention": _attention(wrong.runs, outcomes)[:ATTENTION],
-        "more_attention": bool(wrong.next_page_token),
+        "waiting": waiting.runs,
+        "more_waiting": bool(waiting.next_page_token),
+        "present": now,
+        "attention": found[:ATTENTION],
+        "more_attention": len(found) > ATTENTION,
+        "more_failures": bool(failures.next_page_token),
+        "more_skips": bool(skips.next_page_token),
         "timeline": timeline(now, names, counts, running.runs, ahead.ticks),
         "next": [tick for tick in coming.ticks if not tick.excluded],
     }
 
 
+async def _ended(visit: Visit, now: datetime) -> tuple[ListRunsResponse, ListRunsResponse]:
+    """What failed and what was skipped of late, each for itself: skips can be so many that failures would drown."""
+    list_runs, since = visit.person.runs.list_runs, now - ATTENTION_SINCE
+    return await asyncio.gather(
+        list_runs(ListRunsRequest(states=FAILED, since=since, page_size=FAILURES_LOOKED_THROUGH)),
+        list_runs(ListRunsRequest(states=[RunState.SKIPPED], since=since, page_size=SKIPS_LOOKED_THROUGH)),
+    )
+
+
 async def _outcomes(visit: Visit, runs: Sequence[Run]) -> dict[str, TaskOutcomes]:
-    ids = list(dict.fromkeys(run.task_id for run in runs))
+    ids = list(dict.fromkeys(run.task_id for run in runs))[:TASKS]
     found = await visit.person.runs.list_outcomes(ListOutcomesRequest(task_ids=ids, count=20))
     return {each.task_id: each for each in found.tasks}
 
@@ -120,16 +132,3 @@ def _progress(run: Run, outcomes: TaskOutcomes | None, now: datetime) -> Progres
     span = micros * MICROSECOND if micros is not None else None
     share = min(int(100 * (elapsed / span)), 100) if elapsed is not None and span else None
     return Progress(run, elapsed, span, share)
-
-
-def _attention(wrong: Sequence[Run], outcomes: dict[str, TaskOutcomes]) -> list[Attention]:
-    """One entry for each task, those that have not recovered first."""
-    latest: dict[str, Run] = {}
-    for run in wrong:
-        latest.setdefault(run.task_id, run)
-    times = Counter(run.task_id for run in wrong)
-    found = [
-        Attention(run, times[task], task in outcomes and outcomes[task].states[-1] is RunState.SUCCEEDED)
-        for task, run in latest.items()
-    ]
-    return sorted(found, key=lambda each: each.recovered)
