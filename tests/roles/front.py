@@ -69,6 +69,7 @@ class Scheduler(v1.SchedulerServiceBase):
         self.asked: list[tuple[str, str]] = []
         self.state = RunState.RUNNING
         self.missing = False
+        self.unknown: set[str] = set()
         self.ledger: list[Run] | None = None
         self.explained: v1.ExplainTaskRequest | None = None
 
@@ -88,6 +89,8 @@ class Scheduler(v1.SchedulerServiceBase):
 
     async def list_runs(self, message):
         self._note("list_runs")
+        if message.task and message.task in self.unknown:
+            raise NotFound(f"no task {message.task}", code="task.unknown")
         if self.ledger is not None:
             return self._page_of_ledger(message)
         return v1.ListRunsResponse(runs=[nasty_run(state=self.state)], next_page_token="x")
@@ -141,6 +144,8 @@ class Scheduler(v1.SchedulerServiceBase):
 class Definition(v1.TaskDefinitionServiceBase):
     def __init__(self):
         self.created: list[v1.TaskSpec] = []
+        self.listed: list[str] = []
+        self.deleted: list[str] = []
 
     def _task(self):
         schedule = v1.Schedule(rules=[v1.Rule(cron=v1.Cron(expression=NASTY))], timezone=NASTY)
@@ -148,7 +153,8 @@ class Definition(v1.TaskDefinitionServiceBase):
         spec = v1.TaskSpec(name=NASTY, description=NASTY, schedule=schedule, kind=kind, labels={NASTY: NASTY})
         return Task(id="i", spec=spec, version=3, pause_note=NASTY, paused_by=NASTY, last_run=nasty_run())
 
-    async def list_tasks(self, message):  # noqa: ARG002
+    async def list_tasks(self, message):
+        self.listed.append(message.name_part)
         return v1.ListTasksResponse(tasks=[self._task()], next_page_token="x")
 
     async def get_task(self, message):  # noqa: ARG002
@@ -177,6 +183,10 @@ class Definition(v1.TaskDefinitionServiceBase):
         return v1.CreateTaskResponse(
             task=Task(id="n", spec=message.spec), warnings=[v1.Notice(field=NASTY, message=NASTY)]
         )
+
+    async def delete_task(self, message):
+        self.deleted.append(message.task)
+        return v1.DeleteTaskResponse()
 
     async def update_task(self, message):
         return v1.UpdateTaskResponse(task=Task(id="i", spec=message.spec))

@@ -300,6 +300,18 @@ async def test_a_refusal_is_a_page_that_names_what_is_missing(front):
     assert "<script>alert" not in text
 
 
+async def test_a_filter_for_a_task_that_is_not_there_keeps_the_page_and_names_those_that_are_like_it(front):
+    front.scheduler.unknown = {"Nightly"}
+    await front.sign_in()
+    response, text = await front.get("/runs?task=Nightly&state=failed")
+    assert response.status == 200
+    assert "No run is like that." in text
+    assert 'name="task" value="Nightly"' in text
+    assert front.definition.listed == ["nightly"]
+    (there,) = re.findall(r'href="/runs\?(task=[^"]+)">', text)
+    assert there.endswith("&amp;state=failed")
+
+
 @pytest.mark.parametrize("path", ["/", "/sign-in", "/nothing-there"])
 async def test_every_answer_forbids_what_pages_do_not_need(front, path):
     await front.sign_in()

@@ -10,14 +10,16 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from dts.domain.durations import parse_duration
-from dts.domain.errors import InvalidArgument
+from dts.domain.errors import InvalidArgument, NotFound
 from dts.domain.words import read_rfc3339, word
-from dts.pb.dts.v1 import ListRunsRequest, RunState
+from dts.pb.dts.v1 import ListRunsRequest, ListRunsResponse, ListTasksRequest, RunState
 from dts.roles.gateway.web.door import Visit
 from dts.roles.gateway.web.live import Parts, keep_up
+from dts.roles.gateway.web.pages.tasks import name_part
 from dts.runtime import clock
 
 PAGE = 30
+SIMILAR = 10
 WORDS = {word(state): state for state in RunState if state}
 SINCE = {"": "whenever", "1h": "last hour", "24h": "last day", "7d": "last week"}
 
@@ -38,15 +40,30 @@ async def live(visit: Visit) -> web.StreamResponse:
 
 async def _facts(visit: Visit) -> dict[str, Any]:
     asked = {name: visit.argument(name) for name in ("task", "state", "since", "until", "from")}
-    found = await visit.person.runs.list_runs(_query(asked))
+    found, similar = await _found(visit, asked)
     return {
         "asked": asked,
         "states": list(WORDS),
         "spans": SINCE,
         "runs": found.runs,
+        "empty": "No run is like that." if any(asked.values()) else "No runs.",
+        "similar": [(name, address({**asked, "task": name}, "")) for name in similar],
         "next_page": address(asked, found.next_page_token) if found.next_page_token else "",
         "live": "/live/runs" + address(asked, asked["from"]),
     }
+
+
+async def _found(visit: Visit, asked: Mapping[str, str]) -> tuple[ListRunsResponse, list[str]]:
+    """The runs; where no task has the name that is asked for, the names that have it in them."""
+    try:
+        return await visit.person.runs.list_runs(_query(asked)), []
+    except NotFound:
+        part = name_part(asked["task"])
+    if not part:
+        return ListRunsResponse(), []
+    request = ListTasksRequest(name_part=part, page_size=SIMILAR)
+    tasks = (await visit.person.tasks.list_tasks(request)).tasks
+    return ListRunsResponse(), [task.spec.name for task in tasks if task.spec is not None]
 
 
 def _query(asked: Mapping[str, str]) -> ListRunsRequest:

@@ -48,12 +48,17 @@ async def _facts(visit: Visit) -> dict[str, Any]:
     }
 
 
+def name_part(text: str) -> str:
+    """What of a text could be part of a name."""
+    return _NOT_IN_NAMES.sub("", text.lower())[:63]
+
+
 def _query(asked: dict[str, str]) -> ListTasksRequest:
     key, _, value = asked["label"].partition("=")
     return ListTasksRequest(
         page_size=PAGE,
         page_token=asked["from"],
-        name_part=_NOT_IN_NAMES.sub("", asked["q"].lower())[:63],
+        name_part=name_part(asked["q"]),
         labels={key: value} if key else {},
         enabled=STATES.get(asked["state"]),
     )
