@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from html.parser import HTMLParser
 
 import aiohttp
@@ -220,6 +221,76 @@ async def test_what_is_wrong_is_told_and_nothing_is_lost(front):
     assert "the definition:2" in text
     assert "shedule: {}" in text
     assert front.definition.created == []
+
+
+FIELDS = {
+    **dict.fromkeys(("description", "overlap", "catchup", "timeout", "start_deadline", "constraints", "labels"), ""),
+    "name": "tidy",
+    "when": "cron",
+    "expression": "0 3 * * *",
+    "kind": "process",
+    "command": "sh -c 'echo 1'",
+}
+FILE = "name: tidy\nschedule: {cron: 0 4 * * *}\nretry_exit_codes: [7]\nprocess: {command: [make, tea]}\n"
+
+
+async def turned(front, fields):
+    return await front.post("/new", fields | {"do": "turn", "form_token": await front.form_token()})
+
+
+def value_of(name, text):
+    return unescape(re.search(rf'name="{name}" value="([^"]*)"', text)[1])
+
+
+async def test_what_was_typed_into_fields_is_there_as_a_task_file(front):
+    await front.sign_in()
+    response, text = await turned(front, FIELDS)
+    assert response.status == 200
+    (shown,) = re.findall(r'<textarea name="yaml"[^>]*>(.*?)</textarea>', text, re.DOTALL)
+    assert "name: tidy" in shown
+    assert "echo 1" in shown
+    assert front.definition.created == []
+
+
+async def test_a_name_that_is_missing_does_not_keep_fields_from_becoming_a_task_file(front):
+    await front.sign_in()
+    _, text = await turned(front, FIELDS | {"name": ""})
+    assert '<textarea name="yaml"' in text
+    assert "echo 1" in text
+
+
+async def test_fields_that_cannot_be_read_stay_and_say_why(front):
+    await front.sign_in()
+    response, text = await turned(front, FIELDS | {"command": "sh -c 'echo"})
+    assert response.status == 422
+    assert "cannot be split into words" in text
+    assert value_of("name", text) == "tidy"
+
+
+async def test_a_task_file_that_was_typed_is_there_as_fields_and_loses_nothing_they_do_not_show(front):
+    await front.sign_in()
+    response, text = await turned(front, {"as": "yaml", "yaml": FILE})
+    assert response.status == 200
+    assert value_of("expression", text) == "0 4 * * *"
+    assert value_of("base", text) == FILE
+    fields = FIELDS | {"base": FILE, "do": "save", "form_token": await front.form_token()}
+    assert (await front.post("/new", fields))[0].status == 303
+    (spec,) = front.definition.created
+    assert list(spec.policies.retry_exit_codes) == [7]
+
+
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [("name: [", "the definition:"), (FILE + 'description: "two\\nlines"\n', "more than the form")],
+    ids=["broken", "more"],
+)
+async def test_a_task_file_that_fields_cannot_show_stays_and_says_why(front, file, why):
+    await front.sign_in()
+    response, text = await turned(front, {"as": "yaml", "yaml": file})
+    assert response.status == 422
+    assert why in text
+    assert file.splitlines()[0] in unescape(text)
+    assert '<textarea name="yaml"' in text
 
 
 # -- what is shown

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any
 
 from aiohttp import web
 
@@ -39,8 +38,22 @@ from dts.roles.gateway.web.door import HEADERS, Visit, see_other
 from dts.roles.gateway.web.pages.task import address
 
 TICKS = 10
+EMPTY = fields_of({"schedule": {"cron": "0 3 * * *"}})
 SOURCE = "the definition"
 NEW = 'name: \nschedule: {cron: "0 3 * * *", timezone: UTC}\ncontainer:\n  image: \n  command: []\n'
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A definition as it is typed: in fields, or as a task file.
+
+    base: the task file that the fields were made of; empty: of what is stored.
+    """
+
+    as_yaml: bool
+    fields: Mapping[str, str]
+    text: str = ""
+    base: str = ""
 
 
 @dataclass(slots=True)
@@ -57,8 +70,8 @@ class Preview:
 
 async def new(visit: Visit) -> web.StreamResponse:
     """The empty form."""
-    fields = fields_of({"schedule": {"cron": "0 3 * * *"}})
-    return _page(visit, Task(), fields=fields, text=NEW, preview=Preview())
+    view = View(visit.argument("as") == "yaml", EMPTY, NEW)
+    return _page(visit, Task(), view, Preview())
 
 
 async def edit(visit: Visit) -> web.StreamResponse:
@@ -66,7 +79,8 @@ async def edit(visit: Visit) -> web.StreamResponse:
     task = await _task(visit)
     document = spec_document(task.spec or TaskSpec())
     preview = await _previewed(visit, task, task.spec or TaskSpec())
-    return _page(visit, task, fields=fields_of(document), text=dump_document(document), preview=preview)
+    as_yaml = visit.argument("as") == "yaml" or not can_show(document)
+    return _page(visit, task, View(as_yaml, fields_of(document), dump_document(document)), preview)
 
 
 async def create(visit: Visit) -> web.StreamResponse:
@@ -80,29 +94,50 @@ async def update(visit: Visit) -> web.StreamResponse:
 
 
 async def _take(visit: Visit, task: Task) -> web.StreamResponse:
-    preview = Preview()
+    typed = visit.form
+    view, preview = View(typed["as"] == "yaml", typed, typed["yaml"], typed["base"]), Preview()
     try:
-        spec = _spec(visit, task)
+        if typed["do"] == "turn":
+            view = _turned(view, task)
+        spec = _spec(view, task)
         preview = await _previewed(visit, task, spec)
-        if visit.form["do"] == "save" and not preview.trouble:
+        if typed["do"] == "save" and not preview.trouble:
             await _save(visit, task, spec)
             return see_other(address(spec.name))
     except (PermissionDenied, Unauthenticated):
         raise
     except DtsError as error:
         preview.trouble = _told(error)
-    if visit.form["do"] == "part":
+    if typed["do"] == "part":
         return web.Response(text=_part(visit, preview), content_type="text/html", headers=HEADERS)
-    text = visit.form["yaml"] or preview.yaml
-    return _page(visit, task, fields=visit.form, text=text, preview=preview, status=422 if preview.trouble else 200)
+    return _page(visit, task, view, preview, status=422 if preview.trouble else 200)
 
 
-def _spec(visit: Visit, task: Task) -> TaskSpec:
+def _spec(view: View, task: Task) -> TaskSpec:
     """The definition that was sent, as a task file or as fields."""
-    if visit.form["as"] == "yaml":
-        return load_task(visit.form["yaml"], source=SOURCE)
-    before = spec_document(task.spec) if task.spec is not None else {}
-    return load_task(dump_document(document_of(visit.form, before)), source=SOURCE)
+    return load_task(view.text if view.as_yaml else _written(view, task), source=SOURCE)
+
+
+def _written(view: View, task: Task) -> str:
+    """The task file that fields ask for, right or not."""
+    before = load_task(view.base, source=SOURCE) if view.base else task.spec
+    return dump_document(document_of(view.fields, spec_document(before) if before is not None else {}))
+
+
+def _turned(view: View, task: Task) -> View:
+    """The same definition in the other view.
+
+    Raises:
+        InvalidArgument: it cannot be read, or fields cannot show it.
+    """
+    if not view.as_yaml:
+        return replace(view, as_yaml=True, text=_written(view, task))
+    if view.text.strip() == NEW.strip():
+        return View(as_yaml=False, fields=EMPTY)
+    document = spec_document(load_task(view.text, source=SOURCE))
+    if not can_show(document):
+        raise InvalidArgument.of(SOURCE, "form.fields", "has more than the form can show: change it here")
+    return View(as_yaml=False, fields=fields_of(document), base=view.text)
 
 
 async def _previewed(visit: Visit, task: Task, spec: TaskSpec) -> Preview:
@@ -165,20 +200,16 @@ async def _task(visit: Visit) -> Task:
     return (await visit.person.tasks.get_task(GetTaskRequest(task=visit.matched("task")))).task or Task()
 
 
-def _page(
-    visit: Visit, task: Task, *, fields: Any, text: str, preview: Preview, status: int = 200
-) -> web.StreamResponse:
-    chosen = visit.form["as"] or visit.argument("as")
-    if task.spec is not None and not can_show(spec_document(task.spec)):
-        chosen = "yaml"
+def _page(visit: Visit, task: Task, view: View, preview: Preview, *, status: int = 200) -> web.StreamResponse:
     return visit.page(
         "edit.html",
         status=status,
         task=task,
-        fields=fields,
-        text=text,
+        fields=view.fields,
+        text=view.text,
+        base=view.base,
+        as_yaml=view.as_yaml,
         preview=preview,
-        as_yaml=chosen == "yaml",
         kept=AS_IT_IS,
         kinds=KINDS,
         overlaps=[word(each) for each in Overlap if each],
