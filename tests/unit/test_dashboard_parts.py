@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dts.domain.errors import InvalidArgument
+from dts.domain.explain_words import ADVICE
 from dts.domain.taskfile import load_tasks
 from dts.domain.taskfile_write import spec_document
 from dts.pb.dts.v1 import ListRunCountsResponse, LogChunk, LogStream, Run, RunState, TaskOutcomes
 from dts.roles.gateway.web import assets
+from dts.roles.gateway.web.advice import by_hand
 from dts.roles.gateway.web.charts import calendar, density, outcomes, spans
 from dts.roles.gateway.web.charts.timeline import LANES, NO_NODE, OTHERS, begin_of, timeline
 from dts.roles.gateway.web.command_line import create_command
@@ -295,3 +297,28 @@ def test_every_text_has_the_contrast_that_wcag_aa_asks_for(palette):
     kinds = ("ok", "bad", "skip", "off", "run")
     marks = {f"{kind}-fill": contrast(palette[f"{kind}-fill"], palette["card"]) for kind in kinds}
     assert {name: round(ratio, 2) for name, ratio in marks.items() if ratio < 3} == {}
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("`dts run logs 0b8c -f` shows what it prints", "the output of the run shows what it prints"),
+        (
+            "`timeout` gives it more; `dts run retry 0b8c` runs it",
+            "<code>timeout</code> gives it more; “Run again” runs it",
+        ),
+        ("`dts node list` shows nodes", "the page Nodes shows nodes"),
+        ("`dts task backfill x --since <t>` runs it", "<code>dts task backfill x --since &lt;t&gt;</code> runs it"),
+        ("<b> and a ` alone", "&lt;b&gt; and a ` alone"),
+    ],
+)
+def test_advice_names_the_button_that_does_the_same(said, shown):
+    assert str(by_hand(said)) == shown
+
+
+def test_no_advice_on_a_run_leaves_a_command_that_a_page_has_a_button_for():
+    for advice in ADVICE.values():
+        shown = by_hand(advice.format(run="0b8c", task="t", node="n", blocker="1a2b", at="2026-11-23T12:00:00Z"))
+        assert "`" not in shown
+        assert "dts run" not in shown
+        assert "dts node" not in shown

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from dts.domain import kinds, words
 from dts.domain.sizes import UNITS
 from dts.pb.dts.v1 import TaskSpec
+from dts.roles.gateway.web.advice import by_hand
 from dts.roles.gateway.web.assets import Assets
 
 FOLDER = Path(__file__).parent / "templates"
@@ -43,6 +44,7 @@ class Templates:
         self._environment.filters |= {
             "word": words.word,
             "plain": plain,
+            "by_hand": by_hand,
             "short": lambda text: text[:SHORT_ID],
             "span": words.rounded,
             "brief": brief,
