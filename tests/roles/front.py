@@ -85,7 +85,8 @@ class Scheduler(v1.SchedulerServiceBase):
             id=NASTY, hostname=NASTY, state=v1.NodeState.READY, labels={NASTY: NASTY}, kinds=[NASTY], capacity=capacity
         )
         node.missing_kinds, node.drain_note, node.engine_labels = {NASTY: NASTY}, NASTY, {NASTY: NASTY}
-        return v1.ListNodesResponse(nodes=[node])
+        bare = v1.Node(id="bare", hostname="bare", state=v1.NodeState.READY, capacity=capacity)
+        return v1.ListNodesResponse(nodes=[node, bare])
 
     async def list_runs(self, message):
         self._note("list_runs")

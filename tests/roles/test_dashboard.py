@@ -170,6 +170,19 @@ async def test_an_operator_cancels_and_is_led_to_the_run(front):
     assert ("anna-operator", f"cancel_run {RUN}") in front.scheduler.asked
 
 
+async def test_nothing_is_deleted_before_it_was_asked_whether_it_shall_be(front):
+    await front.sign_in()
+    fields = {"form_token": await front.form_token(), "version": "3"}
+    response, text = await front.post("/tasks/t/delete", fields | {"sure": ""})
+    assert response.status == 200
+    assert "Delete t?" in text
+    assert front.definition.deleted == []
+    sent = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', text.split("/tasks/t/delete")[1]))
+    assert sent["version"] == "3"
+    assert (await front.post("/tasks/t/delete", sent))[0].headers["Location"] == "/tasks"
+    assert front.definition.deleted == ["t"]
+
+
 async def test_a_viewer_sees_no_buttons_and_is_refused_all_the_same(front):
     await front.sign_in("viewer")
     _, text = await front.get(f"/runs/{RUN}")
@@ -381,6 +394,21 @@ async def test_a_filter_for_a_task_that_is_not_there_keeps_the_page_and_names_th
     assert front.definition.listed == ["nightly"]
     (there,) = re.findall(r'href="/runs\?(task=[^"]+)">', text)
     assert there.endswith("&amp;state=failed")
+
+
+async def test_a_node_without_labels_says_so(front):
+    await front.sign_in()
+    _, text = await front.get("/nodes")
+    assert "<dt>labels</dt><dd>no labels</dd>" in text.split('id="bare"')[1]
+
+
+async def test_an_address_that_is_none_is_a_page_with_a_way_back_for_people(front):
+    response, text = await front.get("/taks", headers={"Accept": "text/html,*/*"})
+    assert response.status == 404
+    assert "there is no page at this address" in text
+    assert '<a href="/tasks">' in text
+    response, text = await front.get("/taks")
+    assert (response.status, text) == (404, "Not Found\n")
 
 
 @pytest.mark.parametrize("path", ["/", "/sign-in", "/nothing-there"])

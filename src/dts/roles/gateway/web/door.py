@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from dts.domain.errors import DtsError, PermissionDenied, ResourceExhausted, Unauthenticated
+from dts.domain.errors import DtsError, NotFound, PermissionDenied, ResourceExhausted, Unauthenticated
 from dts.roles.gateway.web import cookies
 from dts.roles.gateway.web.forms import Form, read_form
 from dts.roles.gateway.web.person import Person, Services
@@ -195,6 +195,12 @@ class Door:
             return self.sign_in(request, back=back, why=error.message)
         status = connect.http_status(to_grpc(error))
         return self.html(self.templates.render("refused.html", error=error, status=status, path=""), status=status)
+
+    async def lost(self, request: web.Request) -> web.StreamResponse:
+        """Says to people that there is no such page, with a way back; to programs what they expect."""
+        if "text/html" not in request.headers.get("Accept", ""):
+            raise web.HTTPNotFound
+        return self._refusal(request, NotFound("there is no page at this address", code="page.unknown"))
 
     async def show_sign_in(self, request: web.Request) -> web.Response:
         """The way to sign in."""

@@ -113,9 +113,12 @@ async def resume(visit: Visit) -> web.StreamResponse:
 
 
 async def delete(visit: Visit) -> web.StreamResponse:
-    """Deletes it, as it was seen."""
+    """Deletes it, as it was seen; asks first where no script has."""
+    name = visit.matched("task")
+    if visit.form["sure"] != "yes":
+        return visit.page("delete.html", name=name, here=address(name), version=visit.form["version"])
     version = int(visit.form["version"]) if visit.form["version"].isdecimal() else 0
-    await visit.person.tasks.delete_task(DeleteTaskRequest(task=visit.matched("task"), expected_version=version))
+    await visit.person.tasks.delete_task(DeleteTaskRequest(task=name, expected_version=version))
     return see_other("/tasks")
 
 

@@ -133,6 +133,7 @@ function keepUp(address) {
 document.addEventListener("submit", (event) => {
   const question = event.target.dataset.ask;
   if (question && !confirm(question)) event.preventDefault();
+  else if (question && event.target.elements.sure) event.target.elements.sure.value = "yes"; // the server need not ask
 });
 
 document.addEventListener("keydown", (event) => {
@@ -174,6 +175,9 @@ function follow(address) {
       }
       while (log.childElementCount > LINES) log.firstChild.remove();
       if (stay.checked) log.scrollTop = log.scrollHeight;
+    },
+    end: () => {
+      if (!begun) log.querySelectorAll(".none").forEach((each) => { each.textContent = "Nothing was printed."; });
     },
   });
   find.addEventListener("input", () => {
