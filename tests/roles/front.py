@@ -113,9 +113,11 @@ class Scheduler(v1.SchedulerServiceBase):
         return v1.ListRunCountsResponse(steps=[1], nodes=nodes, counted_since=MOMENT, **one, **spans)
 
     async def list_tick_counts(self, message):  # noqa: ARG002
-        herd = v1.Herd(at=MOMENT, ticks=9, tasks=[NASTY])
+        herd = v1.Herd(at=MOMENT, ticks=9, tasks=[NASTY], task_count=9)
         nodes = [v1.NodeTicks(hostname=NASTY, slots=2, peaks=[9, 0, 0.5])]
-        return v1.ListTickCountsResponse(since=MOMENT, ticks=[9, 0, 3], herds=[herd], tasks=2, nodes=nodes)
+        return v1.ListTickCountsResponse(
+            since=MOMENT, ticks=[9, 0, 3], task_peaks=[9, 0, 3], herds=[herd], tasks=2, nodes=nodes
+        )
 
     async def list_upcoming(self, message):  # noqa: ARG002
         return v1.ListUpcomingResponse(ticks=[v1.Tick(task=NASTY, scheduled_at=MOMENT, timezone=NASTY)])

@@ -214,9 +214,15 @@ def test_a_year_ends_today_and_shows_the_worst_of_each_day():
 def test_a_field_has_rows_of_hours_and_marks_what_is_more_than_there_are_places():
     ticks = [0] * 120
     ticks[26] = 12  # at 13:00
-    picture = density.field(NOW.replace(second=0), ticks, density.DAY, slots=8)
+    picture = density.field(NOW.replace(second=0), ticks, density.DAY, tasks=ticks, slots=8)
     assert [(row.begin.hour, row.total) for row in picture.rows] == [(12, 0), (13, 12), (14, 0)]
     assert (picture.rows[1].peaks[0].x, picture.rows[1].peaks[0].kind) == (0, "over")
+
+
+def test_a_task_that_is_due_each_second_takes_no_more_places_than_one():
+    picture = density.field(NOW.replace(second=0), [60] * 60, density.DAY, tasks=[1] * 60, slots=8)
+    assert {cell.kind for row in picture.rows for cell in row.peaks} == {"level5"}
+    assert picture.total == 3600
 
 
 def test_bars_tell_the_median_and_the_95th_of_a_hundred():

@@ -14,7 +14,7 @@ from dts.domain.placement import Need, mismatch
 from dts.pb.dts.v1 import Node, NodeState
 
 Minutes = Mapping[int, float]
-"""How many ticks there are in a minute, by its number."""
+"""How many tasks are due in a minute, by its number."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,12 +65,15 @@ class Look:
     """What was counted.
 
     at: when. minutes: ticks in each from `begin` on, which is on a quarter of an hour.
-    names: some of the tasks in each. needs: the ticks in each, by what they need of a node.
+    tasks_in: how many tasks are due in each. One that is due each second hardly has more at work at once than one that
+        is due each minute, so it is these that are held against slots.
+    names: some of them. needs: how many of them need the same of a node.
     """
 
     at: datetime
     begin: datetime
     minutes: list[int]
+    tasks_in: list[int]
     names: dict[int, list[str]] = field(default_factory=dict)
     needs: dict[Need, Counter[int]] = field(default_factory=dict)
     shares: list[Share] = field(default_factory=list)
@@ -107,7 +110,7 @@ class Forecast:
         look = self._looks.get(ahead)
         if look is None or not look.covers(begin, count) or self._monotonic() > look.fresh_until:
             look = await self._another(ahead, look if look is not None and look.covers(begin, count) else None)
-        return _answer(look or Look(begin, begin, [0] * count), begin, count, step // MINUTE)
+        return _answer(look or _empty(begin, begin, count), begin, count, step // MINUTE)
 
     async def run(self) -> None:
         """Counts whenever somebody has asked."""
@@ -135,7 +138,7 @@ class Forecast:
         began = self._monotonic()
         now = await time_of(self._database)
         begin = now.replace(minute=now.minute - now.minute % CELL, second=0, microsecond=0)
-        look = self._under_way[ahead] = Look(now, begin, [0] * ((ahead + SPARE) // MINUTE))
+        look = self._under_way[ahead] = _empty(now, begin, (ahead + SPARE) // MINUTE)
         token, more = "", True
         while more:
             query = ListTasksRequest(page_size=PAGE, page_token=token)
@@ -154,27 +157,35 @@ class Forecast:
         done.set()
 
 
+def _empty(at: datetime, begin: datetime, count: int) -> Look:
+    return Look(at, begin, minutes=[0] * count, tasks_in=[0] * count)
+
+
 def _add(look: Look, tasks: Sequence[Task]) -> None:
     """Counts the ticks of some tasks; in a thread, for the worst schedules take long."""
     until = look.begin + len(look.minutes) * MINUTE - MICROSECOND
     for task in tasks:
         schedule = compiled(task)
         name = task.spec.name if task.spec else ""
-        minutes = _of_its_need(look, task)
+        minutes, seen = _of_its_need(look, task), set[int]()
         for tick in schedule.between(look.begin - MICROSECOND, until, limit=TICKS) if schedule else ():
             minute = (tick.start - look.begin) // MINUTE
             if tick.excluded or minute >= len(look.minutes):
                 continue
             look.minutes[minute] += 1
+            if minute in seen:
+                continue
+            seen.add(minute)
+            look.tasks_in[minute] += 1
             minutes[minute] += 1
             names = look.names.setdefault(minute, [])
-            if len(names) < NAMES and name not in names:
+            if len(names) < NAMES:
                 names.append(name)
         look.tasks += 1
 
 
 def _of_its_need(look: Look, task: Task) -> Counter[int]:
-    """Where the ticks of a task are counted, beside those of all tasks that need the same."""
+    """Where a task is counted, beside all that need the same."""
     spec = task.spec or TaskSpec()
     need = replace(simplified(need_of(spec)), prefer=(), cpus=0.0, memory=0)
     if len(look.needs) >= NEEDS and need not in look.needs:
@@ -190,15 +201,22 @@ def _shares(look: Look, nodes: Sequence[Node]) -> list[Share]:
 
 def _answer(look: Look, begin: datetime, count: int, step: int) -> ListTickCountsResponse:
     first = (begin - look.begin) // MINUTE
-    minutes = look.minutes[first : first + count]
-    fullest = nlargest(HERDS, (number for number, ticks in enumerate(minutes) if ticks > 1), key=minutes.__getitem__)
+    minutes, tasks_in = look.minutes[first : first + count], look.tasks_in[first : first + count]
+    shared = [number for number, tasks in enumerate(tasks_in) if tasks > 1]
+    fullest = nlargest(HERDS, shared, key=lambda number: (tasks_in[number], minutes[number]))
     return ListTickCountsResponse(
         since=begin,
         ticks=[sum(minutes[start : start + step]) for start in range(0, count, step)],
         herds=[
-            Herd(at=begin + number * MINUTE, ticks=minutes[number], tasks=list(look.names.get(first + number, [])))
+            Herd(
+                at=begin + number * MINUTE,
+                ticks=minutes[number],
+                tasks=list(look.names.get(first + number, [])),
+                task_count=tasks_in[number],
+            )
             for number in fullest
         ],
+        task_peaks=[max(tasks_in[start : start + step]) for start in range(0, count, step)],
         complete=look.complete,
         tasks=look.tasks,
         counted_at=look.at,

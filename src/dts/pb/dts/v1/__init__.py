@@ -3730,6 +3730,11 @@ class Herd(betterproto2.Message):
     Some of their tasks; at most 6.
     """
 
+    task_count: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
+    """
+    How many tasks they are of: one that is due several times in the minute counts once.
+    """
+
 
 default_message_pool.register_message("dts.v1", "Herd", Herd)
 
@@ -4344,7 +4349,7 @@ class ListTickCountsResponse(betterproto2.Message):
 
     herds: "list[Herd]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
     """
-    The fullest minutes, the fullest first; at most 10.
+    The minutes in which the most tasks are due, the fullest first; at most 10.
     """
 
     complete: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
@@ -4367,6 +4372,11 @@ class ListTickCountsResponse(betterproto2.Message):
     nodes: "list[NodeTicks]" = betterproto2.field(7, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     What falls upon nodes that take work, the fullest first; at most 50. Empty as long as nothing was counted whole.
+    """
+
+    task_peaks: "list[int]" = betterproto2.field(8, betterproto2.TYPE_INT64, repeated=True)
+    """
+    For each step, how many tasks are due in one of its minutes, at most: about what can be at work at once.
     """
 
 
@@ -4919,8 +4929,8 @@ class NodeTicks(betterproto2.Message):
 
     peaks: "list[float]" = betterproto2.field(3, betterproto2.TYPE_DOUBLE, repeated=True)
     """
-    For each quarter of an hour, from the one under way on, the most in one of its minutes; what takes no slot is left
-    out.
+    For each quarter of an hour, from the one under way on, the most tasks in one of its minutes, each once; what takes
+    no slot is left out.
     """
 
 

@@ -80,5 +80,5 @@ def routes(
         *(web.post(path, door.page(page)) for path, page in changes.items()),
         *(web.get(path, door.page(page)) for path, page in reads.items()),
         *(web.get(path, door.stream(page)) for path, page in streams.items()),
-        web.get("/{rest:.*}", door.lost),
+        web.get(r"/{rest:(?!dts\.v1\.).*}", door.lost),
     ]

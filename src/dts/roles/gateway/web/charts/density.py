@@ -73,13 +73,14 @@ class Field:
     total: int
 
 
-def field(since: datetime, ticks: Sequence[int], shape: Shape, *, slots: int) -> Field:
+def field(since: datetime, ticks: Sequence[int], shape: Shape, *, tasks: Sequence[int], slots: int) -> Field:
     """The picture.
 
     Args:
         since: where the first count begins.
         ticks: how many are due in each step.
         shape: of the picture.
+        tasks: how many tasks are due in each step: these are held against slots.
         slots: how many runs all nodes could have at once; 0 if that is not known.
     """
     begin = since - (since - _midnight(since)) % shape.row
@@ -88,9 +89,10 @@ def field(since: datetime, ticks: Sequence[int], shape: Shape, *, slots: int) ->
     rows = []
     for number in range(ceil((before + len(ticks)) / shape.cells)):
         first = number * shape.cells - before
-        counts = [(x, ticks[first + x]) for x in range(shape.cells) if 0 <= first + x < len(ticks)]
+        within = [x for x in range(shape.cells) if 0 <= first + x < len(ticks)]
+        counts = [(x, ticks[first + x], bool(slots) and tasks[first + x] > slots) for x in within]
         start = begin + number * shape.row
-        rows.append(_row(start, counts, shape, lambda count: _kind(count, most, slots)))
+        rows.append(_row(start, counts, shape, lambda count: _level(count, most)))
     return Field(shape.cells, rows, most, sum(ticks))
 
 
@@ -122,24 +124,22 @@ def _fullness(peak: float, slots: int) -> str:
     return OVER if peak > slots else f"level{1 + int((LEVELS - 1) * peak / slots)}"
 
 
-def _row(begin: datetime, counts: Sequence[tuple[int, int]], shape: Shape, kind_of: Callable[[int], str]) -> Row:
+def _row(begin: datetime, counts: Sequence[tuple[int, int, bool]], shape: Shape, level_of: Callable[[int], str]) -> Row:
     paths: dict[str, str] = {}
     peaks: list[Cell] = []
-    for x, count in counts:
+    for x, count, is_over in counts:
         if not count:
             continue
-        kind = kind_of(count)
+        kind = OVER if is_over else level_of(count)
         if kind in PEAKS:
             peaks.append(Cell(x, kind, f"{begin + x * shape.step:%a %d %b %H:%M} UTC: {count} due"))
         else:
             # Thousands of them: as one path they cost a tenth.
             paths[kind] = paths.get(kind, "") + f"M{x} 0h.92v10h-.92z"
-    return Row(begin, paths, peaks, sum(count for _, count in counts))
+    return Row(begin, paths, peaks, sum(count for _, count, _ in counts))
 
 
-def _kind(count: int, most: int, slots: int) -> str:
-    if slots and count > slots:
-        return OVER
+def _level(count: int, most: int) -> str:
     return f"level{1 + int((LEVELS - 1) * log(count) / log(most)) if most > 1 else 1}"
 
 

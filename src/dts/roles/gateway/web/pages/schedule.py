@@ -47,10 +47,11 @@ async def _facts(visit: Visit) -> dict[str, Any]:
     ready = [node for node in nodes.nodes if node.state is NodeState.READY]
     slots = sum((node.capacity or Capacity()).slots for node in ready)
     since = counts.since or clock.now()
+    tasks = counts.task_peaks or counts.ticks  # of a scheduler that was not yet renewed
     return {
         "span": span,
         # Of a quarter of an hour it is not known how many of its runs are side by side.
-        "field": density.field(since, counts.ticks, shape, slots=slots if span == "day" else 0),
+        "field": density.field(since, counts.ticks, shape, tasks=tasks, slots=slots if span == "day" else 0),
         "lanes": density.lanes(counts.nodes[:LANES], together=together),
         "counts": counts,
         "nodes": len(ready),
