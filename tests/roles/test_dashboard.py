@@ -14,8 +14,9 @@ import pytest
 from dts.pb.dts.v1 import (
     RunState,
 )
+from dts.roles.gateway.web.pages import task
 from dts.roles.gateway.web.session import IDLE, LONGEST
-from roles.front import HERE, NASTY, RUN, fronting, secret
+from roles.front import HERE, NASTY, RUN, fronting, nasty_run, secret
 from support.polling import eventually
 
 PAGES = (
@@ -351,6 +352,17 @@ async def test_what_is_sent_to_an_open_page_is_escaped_as_well(front, name):
         sent = await _until(stream, b"\n\n", times=2)
     assert b"script&gt;alert" in sent
     assert b"<script>alert" not in sent
+
+
+async def test_the_first_run_of_a_task_is_drawn_on_its_open_page(front, monkeypatch):
+    monkeypatch.setattr(task, "PAST_SECONDS", 0)
+    front.scheduler.ledger = []
+    await front.sign_in()
+    async with front.http.get("/live/tasks/t?at=2026-11-23T08:00") as stream:
+        assert b"No run yet." in await _until(stream, b"event: parts")
+        front.scheduler.ledger = [nasty_run(state=RunState.SUCCEEDED)]
+        assert await _until(stream, b"of the latest runs")
+    assert front.scheduler.explained.at == datetime(2026, 11, 23, 8, tzinfo=UTC)
 
 
 async def test_a_log_is_sent_as_lines_without_what_steers_terminals(front):

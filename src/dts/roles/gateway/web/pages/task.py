@@ -18,6 +18,7 @@ from dts.domain.taskfile_write import spec_document
 from dts.pb.dts.v1 import (
     DeleteTaskRequest,
     ExplainTaskRequest,
+    ExplainTaskResponse,
     GetTaskRequest,
     ListOutcomesRequest,
     ListRunCountsRequest,
@@ -29,6 +30,7 @@ from dts.pb.dts.v1 import (
     PreviewScheduleResponse,
     ResumeTaskRequest,
     Run,
+    RunState,
     Task,
     TaskOutcomes,
     TaskSpec,
@@ -40,11 +42,15 @@ from dts.roles.gateway.web.door import Visit, see_other
 from dts.roles.gateway.web.live import Parts, keep_up
 from dts.roles.gateway.web.pages.fields import pairs
 from dts.runtime import clock
+from dts.runtime.clock import monotonic
 
 RUNS = 12
 BARS = 100
 TICKS = 10
 VERSIONS = 10
+PAST_SECONDS = 5.0
+"""So long a year of outcomes is not drawn anew, however fast runs end."""
+
 DAY = timedelta(days=1)
 
 
@@ -69,22 +75,32 @@ async def page(visit: Visit) -> web.StreamResponse:
     """The whole page."""
     facts = await _facts(visit)
     task = facts["task"]
-    asked_at = visit.argument("at")
-    why = await visit.person.runs.explain_task(ExplainTaskRequest(task=task.id, at=_instant(asked_at)))
-    told: dict[str, Any] = {"why": why, "asked_at": asked_at, "yaml": _yaml(task.spec or TaskSpec())}
-    return visit.page("task.html", **facts, **await _history(visit, task), **told)
+    past, versions, coming, why = await asyncio.gather(
+        _past(visit, task), _versions(visit, task), _coming(visit, task), _why(visit, task)
+    )
+    told: dict[str, Any] = {"asked_at": visit.argument("at"), "yaml": _yaml(task.spec or TaskSpec())}
+    return visit.page("task.html", **facts, **past, changes=versions, coming=coming, why=why, **told)
 
 
 async def live(visit: Visit) -> web.StreamResponse:
-    """What of it changes by the minute: where it stands, and its latest runs."""
+    """What of it changes: where it stands and its latest runs; and now and then, if they changed, its past and why."""
+    drawn: list[tuple[str, RunState]] | None = None
+    rested_at = monotonic()
 
     async def look() -> Parts:
+        nonlocal drawn, rested_at
         facts = await _facts(visit)
-        return {
+        task, newest = facts["task"], [(run.id, run.state) for run in facts["runs"]]
+        parts = {
             "head": visit.fragment("task_head.html", **facts),
             "runs": visit.fragment("task_runs.html", **facts),
-            "ticks": visit.fragment("ticks.html", coming=await _coming(visit, facts["task"])),
+            "ticks": visit.fragment("ticks.html", coming=await _coming(visit, task)),
         }
+        if newest != drawn and monotonic() >= rested_at:
+            drawn, rested_at = newest, monotonic() + PAST_SECONDS
+            parts["charts"] = visit.fragment("task_charts.html", **await _past(visit, task))
+            parts["told"] = visit.fragment("task_why.html", why=await _why(visit, task))
+        return parts
 
     return await keep_up(visit, look)
 
@@ -146,14 +162,23 @@ async def _facts(visit: Visit) -> dict[str, Any]:
     return {"task": found.task or Task(), "effective": found.effective, "runs": runs.runs, "more": runs.next_page_token}
 
 
-async def _history(visit: Visit, task: Task) -> dict[str, Any]:
+async def _why(visit: Visit, task: Task) -> ExplainTaskResponse:
+    request = ExplainTaskRequest(task=task.id, at=_instant(visit.argument("at")))
+    return await visit.person.runs.explain_task(request)
+
+
+async def _versions(visit: Visit, task: Task) -> list[Change]:
+    request = ListTaskVersionsRequest(task=task.id, limit=VERSIONS + 1)
+    return _changes((await visit.person.tasks.list_task_versions(request)).versions)[:VERSIONS]
+
+
+async def _past(visit: Visit, task: Task) -> dict[str, Any]:
+    """How its runs went, as pictures."""
     now = clock.now()
-    person, since = visit.person, calendar.begin_of(now)
-    outcomes, counts, versions, coming = await asyncio.gather(
-        person.runs.list_outcomes(ListOutcomesRequest(task_ids=[task.id], count=BARS)),
-        person.runs.list_run_counts(ListRunCountsRequest(task=task.id, since=since, until=now, step=DAY)),
-        person.tasks.list_task_versions(ListTaskVersionsRequest(task=task.id, limit=VERSIONS + 1)),
-        _coming(visit, task),
+    runs, since = visit.person.runs, calendar.begin_of(now)
+    outcomes, counts = await asyncio.gather(
+        runs.list_outcomes(ListOutcomesRequest(task_ids=[task.id], count=BARS)),
+        runs.list_run_counts(ListRunCountsRequest(task=task.id, since=since, until=now, step=DAY)),
     )
     latest = outcomes.tasks[0] if outcomes.tasks else TaskOutcomes()
     return {
@@ -163,8 +188,6 @@ async def _history(visit: Visit, task: Task) -> dict[str, Any]:
             Picture("Duration", spans.bars(latest.states, latest.took), _by_day(counts, "took")),
             Picture("Lateness", spans.bars(latest.states, latest.late), _by_day(counts, "late")),
         ],
-        "changes": _changes(versions.versions)[:VERSIONS],
-        "coming": coming,
     }
 
 
