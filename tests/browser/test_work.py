@@ -126,3 +126,26 @@ async def test_signing_in_is_refused_without_a_token_that_works_and_ends_with_it
         await anyone.page.get_by_text("anna-admin").first.wait_for()
         assert (await system.dts("token", "revoke", "anna-admin")).code == 0
         await anyone.page.get_by_role("alert").filter(has_text="was revoked").wait_for()
+
+
+async def test_what_was_typed_goes_with_the_view_silence_is_told_and_deleting_asks_once(browser, system, tokens):
+    spec = TaskSpec(name="silent", kind=Kind(process=ProcessKind(command=["sleep", "3"])))
+    async with system.calls() as calls:
+        await calls.tasks.create_task(CreateTaskRequest(spec=spec))
+    async with screen(browser, system, token=tokens["operator"]) as anna:
+        page = anna.page
+        await anna.open("/tasks/silent/edit")
+        await page.fill("[name=description]", "mine")
+        await page.get_by_role("button", name="As YAML", exact=True).click()
+        assert "description: mine" in await page.input_value("[name=yaml]")
+        await page.get_by_role("button", name="As a form", exact=True).click()
+        assert await page.input_value("[name=description]") == "mine"
+        await page.get_by_role("button", name="Save", exact=True).click()
+        await page.wait_for_url("**/tasks/silent")
+        await page.get_by_role("button", name="Run now", exact=True).click()
+        await page.wait_for_url("**/runs/*")
+        await page.get_by_text("Nothing was printed.", exact=True).wait_for()
+        await anna.open("/tasks/silent")
+        await page.evaluate("window.confirm = () => true")  # a dialog itself is something that a screen complains of
+        await page.get_by_role("button", name="Delete", exact=True).click()
+        await page.wait_for_url("**/tasks")
