@@ -476,3 +476,14 @@ async def _until(stream, wanted, times=1):
             assert chunk, got
             got += chunk
     return got
+
+
+@pytest.mark.parametrize("what", ["turn", "preview"])
+async def test_a_look_at_what_was_typed_keeps_the_version_that_it_began_with(front, what):
+    """Else what somebody else saved meanwhile would be overwritten without a word."""
+    await front.sign_in()
+    fields = FIELDS | {"do": what, "version": "2", "form_token": await front.form_token()}
+    _, text = await front.post("/tasks/x/edit", fields)
+    assert 'name="version" value="2"' in text
+    _, text = await front.get("/tasks/x/edit")
+    assert 'name="version" value="3"' in text

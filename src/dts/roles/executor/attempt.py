@@ -40,6 +40,9 @@ DISK_SECONDS = 5.0
 OF_THE_NODE = frozenset({Reason.ENGINE_ERROR, Reason.IMAGE_PULL})
 """Reasons for which work is refused that may lie in the node alone, such as in an engine that is away."""
 
+NEVER_STARTED = frozenset({Reason.START_DEADLINE, Reason.NO_NODE})
+"""Reasons of work that an earlier process had asked for, and that nobody began."""
+
 GONE = "the executor was restarted and the work it had started is gone; how it ended is not known"
 UNKNOWN_END = "how it ended is not known"
 
@@ -188,6 +191,8 @@ class Attempt:
         try:
             return await life
         except Refused as refused:
+            if refused.reason in NEVER_STARTED:
+                self.started = None
             await self._leave_nothing()
             return self._refused(refused) if self._cause is None else self._outcome(Ended(exit_code=None))
         except (_NoLease, _Unable):

@@ -201,8 +201,10 @@ class ContainerRunner:
         log.info("removing container %s: it belongs to no attempt", container[:12])
         try:
             await self._engine.remove(container, force=True)
-        except (NotFound, Conflict):
+        except NotFound:
             self._left.discard(container)
+        except Conflict:  # it is being removed: until it is gone, nobody takes it for living
+            self._left.add(container)
         except DtsError as error:
             log.warning("container %s cannot be removed: %s", container[:12], error)
             self._left.add(container)

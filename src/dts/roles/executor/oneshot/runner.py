@@ -165,7 +165,9 @@ class OneshotRunner:
             if known not in self._left:
                 return known
             await self._remove(known)  # sooner or later it is removed, whoever lives in it
-            raise Refused(Reason.ENGINE_ERROR, "what was left of the attempt had to be removed first") from None
+            if known in self._left:
+                raise Refused(Reason.ENGINE_ERROR, "what was left of the attempt cannot be removed") from None
+            return await self._created(job, spec)
         except InvalidArgument as error:
             words = error.violations[0].message
             raise Refused(Reason.INVALID, f"the Swarm refuses the definition: {words}", final=True) from error

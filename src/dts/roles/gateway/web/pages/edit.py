@@ -47,7 +47,7 @@ NEW = 'name: \nschedule: {cron: "0 3 * * *", timezone: UTC}\ncontainer:\n  image
 class View:
     """A definition as it is typed: in fields, or as a task file.
 
-    base: the task file that the fields were made of; empty: of what is stored.
+    base: the task file that the fields were made of; empty: of nothing.
     """
 
     as_yaml: bool
@@ -80,7 +80,8 @@ async def edit(visit: Visit) -> web.StreamResponse:
     document = spec_document(task.spec or TaskSpec())
     preview = await _previewed(visit, task, task.spec or TaskSpec())
     as_yaml = visit.argument("as") == "yaml" or not can_show(document)
-    return _page(visit, task, View(as_yaml, fields_of(document), dump_document(document)), preview)
+    text = dump_document(document)
+    return _page(visit, task, View(as_yaml, fields_of(document), text, base=text), preview)
 
 
 async def create(visit: Visit) -> web.StreamResponse:
@@ -205,6 +206,8 @@ def _page(visit: Visit, task: Task, view: View, preview: Preview, *, status: int
         "edit.html",
         status=status,
         task=task,
+        # As it was when somebody began to change it: what others changed meanwhile is not swallowed.
+        seen=visit.form["version"] or task.version,
         fields=view.fields,
         text=view.text,
         base=view.base,

@@ -97,9 +97,10 @@ async def live(visit: Visit) -> web.StreamResponse:
             "ticks": visit.fragment("ticks.html", coming=await _coming(visit, task)),
         }
         if newest != drawn and monotonic() >= rested_at:
-            drawn, rested_at = newest, monotonic() + PAST_SECONDS
+            rested_at = monotonic() + PAST_SECONDS
             parts["charts"] = visit.fragment("task_charts.html", **await _past(visit, task))
             parts["told"] = visit.fragment("task_why.html", why=await _why(visit, task))
+            drawn = newest
         return parts
 
     return await keep_up(visit, look)
