@@ -44,10 +44,7 @@ ALL = ("alpha", "beta", "gamma")
 
 @pytest.fixture
 async def ledger(database) -> Ledger:
-    ledger = Ledger.on(database)
-    for name in ALL:
-        await ledger.node(name, hostname=name)
-    return ledger
+    return await Ledger.with_nodes(database, *ALL)
 
 
 @pytest.fixture

@@ -80,6 +80,14 @@ class Ledger:
         """A store without chance."""
         return cls(pool, Store.on(pool, rand=lambda: 0.5, monotonic=lambda: 0.0))
 
+    @classmethod
+    async def with_nodes(cls, pool: asyncpg.Pool, *names: str) -> Ledger:
+        """The same, with nodes that are called so."""
+        ledger = cls.on(pool)
+        for name in names:
+            await ledger.node(name)
+        return ledger
+
     async def now(self) -> datetime:
         """The database's clock."""
         now: datetime = await self.pool.fetchval("SELECT clock_timestamp()")

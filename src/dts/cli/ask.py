@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from dts.cli.errors import Failed
+from dts.cli.errors import Failed, say
 from dts.domain.errors import InvalidArgument
 
 YES = typer.Option(False, "--yes", "-y", help="Do not ask, as it does on a terminal.")
@@ -61,7 +61,7 @@ async def agreed(question: str, *, yes: bool) -> None:
         Failed: they do not want it.
     """
     if not yes and not await confirmed(question):
-        print("nothing was done", file=sys.stderr)
+        say("nothing was done")
         raise Failed
 
 

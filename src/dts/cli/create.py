@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -62,7 +61,7 @@ async def make(client: Client, wanted: Wanted) -> None:
     if asked:
         tell_ticks(coming)
         if not await ask.confirmed(f"Create {spec.name}?"):
-            print(f"{spec.name} was not created", file=sys.stderr)
+            say(f"{spec.name} was not created")
             raise typer.Abort
     if not wanted.dry_run:
         found = await client.tasks.create_task(CreateTaskRequest(spec=spec))

@@ -49,15 +49,16 @@ def _of_run(facts: Facts, run: Run, steps: list[ExplainStep]) -> ExplainTaskResp
         *_start_step(run),
         *_result_step(run),
     ]
+    waits_for = _waits_for(facts, run)
     return ExplainTaskResponse(
         task=facts.name,
         at=run.scheduled_at,
         verdict=verdict_of(run),
         reason=run.reason,
-        message=_waits_for(facts, run) or sentence(run, facts.now),
+        message=waits_for or sentence(run, facts.now),
         steps=steps,
         run=run,
-        advice=_advice(facts, run),
+        advice=_advice(facts, run, waits=bool(waits_for)),
     )
 
 
@@ -181,11 +182,11 @@ def _nodes_say(facts: Facts, run: Run, need: Need) -> str:
     return (run.message if need.every else "") or summary([why for _, why in standing(need, facts.nodes)])
 
 
-def _advice(facts: Facts, run: Run) -> str:
-    """What can be done: to a node that would take the run if it were let, or in general."""
+def _advice(facts: Facts, run: Run, *, waits: bool) -> str:
+    """What can be done: to a node that would take the run if it were let, or in general. waits: for a place."""
     if rests(run, facts.now):
         return resting_advice(run)
-    if not _waits_for(facts, run) or facts.task.spec is None:
+    if not waits or facts.task.spec is None:
         return advice_for(run)
     need = need_of(facts.task.spec)
     let = next((node for node in facts.nodes if would_take(need, node)), None)

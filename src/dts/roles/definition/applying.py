@@ -25,11 +25,14 @@ class Wanted:
 async def placed(wanted: Sequence[Wanted], nodes: Sequence[Node]) -> list[Wanted]:
     """The same, each with a warning if no node that takes work now could have it."""
     known: dict[Need, str] = {}
-    for need in (need_of(item.spec) for item in wanted):
+    found: list[Wanted] = []
+    for item in wanted:
+        need = need_of(item.spec)
         if need not in known:
             known[need] = nowhere(need, nodes)
             await asyncio.sleep(0)  # each asks every node; a thousand must not keep everybody else waiting
-    return [_warned(item, known[need_of(item.spec)]) for item in wanted]
+        found.append(_warned(item, known[need]))
+    return found
 
 
 def _warned(item: Wanted, why: str) -> Wanted:

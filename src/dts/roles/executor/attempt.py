@@ -370,8 +370,8 @@ class Attempt:
             case 0:
                 return self._result(RunState.SUCCEEDED, Reason.OK, "", ended)
             case code:
-                words = f"it ended with exit code {code}" + (f": {ended.why}" if ended.why else "")
-                return self._result(RunState.FAILED, Reason.EXIT_CODE, words, ended)
+                message = f"it ended with exit code {code}" + (f": {ended.why}" if ended.why else "")
+                return self._result(RunState.FAILED, Reason.EXIT_CODE, message, ended)
 
     def _finished(self, ago: timedelta) -> float:
         return max(self._tools.monotonic() - ago.total_seconds(), self.started or float("-inf"))

@@ -47,7 +47,7 @@ NEW = 'name: \nschedule: {cron: "0 3 * * *", timezone: UTC}\ncontainer:\n  image
 class View:
     """A definition as it is typed: in fields, or as a task file.
 
-    base: the task file that the fields were made of; empty: of nothing.
+    base: the task file that the fields were made of; empty: of what is stored, if anything is.
     """
 
     as_yaml: bool
